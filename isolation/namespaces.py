@@ -1,0 +1,46 @@
+"""Prefix-cache namespaces: which requests may share KV of equal prefixes.
+
+The namespace is opaque and stable, and knowing it opens nothing: SGLang writes it into log lines,
+so it must not be a credential.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from dataclasses import dataclass
+from typing import NewType
+
+from isolation.context import TenantContext
+
+Namespace = NewType("Namespace", str)
+
+
+@dataclass(frozen=True, slots=True)
+class CacheScope:
+    """What must agree, beside the tenant, before KV may be shared."""
+
+    model: str
+    tokenizer: str
+    adapter: str
+    version: str
+
+
+class NamespaceDeriver:
+    """Derives namespaces with a key that never leaves the gateway."""
+
+    def __init__(self, key: bytes) -> None:
+        if len(key) < 32:
+            raise ValueError("the namespace key needs at least 32 bytes")
+        self._key = key
+
+    def derive(self, ctx: TenantContext, scope: CacheScope) -> Namespace:
+        """The namespace of this tenant in this scope: 64 hexadecimal digits."""
+        parts = (ctx.tenant_id, scope.model, scope.tokenizer, scope.adapter, scope.version)
+        return Namespace(hmac.new(self._key, _length_prefixed(parts), hashlib.sha256).hexdigest())
+
+
+def _length_prefixed(parts: tuple[str, ...]) -> bytes:
+    """Unambiguous concatenation: ("a", "bc") differs from ("ab", "c")."""
+    encoded = [part.encode() for part in parts]
+    return b"".join(len(part).to_bytes(8, "big") + part for part in encoded)

@@ -1,0 +1,18 @@
+"""Contexts for tests, and for nothing else."""
+
+from __future__ import annotations
+
+from isolation.context import OperatorContext, TenantContext
+from isolation.mint import mint_operator, mint_tenant
+from isolation.policy import TIERS
+from isolation.tenant_id import tenant_id
+
+
+def tenant_for_tests(name: str, *, tier: str = "business") -> TenantContext:
+    """A minted tenant context without a credential behind it."""
+    return mint_tenant(tenant_id(name), tier=TIERS[tier], credential_id=f"test-{name}")
+
+
+def operator_for_tests() -> OperatorContext:
+    """A minted operator context without a credential behind it."""
+    return mint_operator("test")

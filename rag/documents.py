@@ -1,0 +1,68 @@
+"""What goes into the knowledge base and what comes out: documents, chunks, passages."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass
+
+from isolation.tenant_id import TenantId
+from rag.errors import InvalidDocumentError
+
+MAX_ID_LENGTH = 256
+_FORBIDDEN = re.compile(r"[\x00-\x1f\x7f]")
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A document as text. `id` is the tenant's own: two tenants may use the same.
+
+    `text` is Markdown where structure is known (headings as `#` lines), else plain text.
+    """
+
+    id: str
+    title: str
+    text: str
+
+    def __post_init__(self) -> None:
+        if not self.id or len(self.id) > MAX_ID_LENGTH or _FORBIDDEN.search(self.id):
+            raise InvalidDocumentError(
+                f"A document id has 1 to {MAX_ID_LENGTH} characters and no control characters.",
+                param="id",
+            )
+        if not self.text.strip():
+            raise InvalidDocumentError("The document holds no text.", param="text")
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 over title and text: equal fingerprints need no re-ingestion."""
+        return hashlib.sha256(f"{len(self.title)}\0{self.title}\0{self.text}".encode()).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """A piece of one document, small enough to embed; its headings are part of `text`."""
+
+    ordinal: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddedChunk:
+    """A chunk with its dense vector (float32, unit length, `Embedder.dimension` numbers)."""
+
+    chunk: Chunk
+    dense: list[float]
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """A chunk that the store returned for a query. `tenant_id` is what its payload says."""
+
+    tenant_id: TenantId
+    document_id: str
+    version: str
+    ordinal: int
+    title: str
+    text: str
+    score: float

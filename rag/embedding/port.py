@@ -1,0 +1,24 @@
+"""The embedding's port. Text in, unit vectors out; it holds no tenant's state."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+
+class Embedder(Protocol):
+    """A sentence embedding model."""
+
+    @property
+    def name(self) -> str:
+        """The model's name, as callers of `/v1/embeddings` see it."""
+
+    @property
+    def dimension(self) -> int:
+        """How many numbers a vector has."""
+
+    async def embed(self, texts: Sequence[str]) -> list[list[float]]:
+        """Unit-length vectors in the order of `texts`, computed off the event loop."""
+
+    def count_tokens(self, text: str) -> int:
+        """How many tokens of this model the text has, without special tokens."""

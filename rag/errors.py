@@ -1,0 +1,56 @@
+"""The error tree of `rag`.
+
+BulkheadError
+├── DocumentUnreadableError    a file is broken, empty, or of a kind that is not read
+└── StoreError                 the vector store
+    ├── StoreLockedError       another process owns the embedded shard
+    └── UnsafeCollectionError  a collection on disk would leak or lose recall; refused on open
+RequestRefusedError
+├── DocumentNotFoundError      404, unknown or another tenant's: one answer
+└── InvalidDocumentError       400
+"""
+
+from __future__ import annotations
+
+from isolation.errors import BulkheadError, RequestRefusedError
+
+
+class DocumentUnreadableError(RequestRefusedError):
+    """The file cannot be read as a document; the message names the file and the reason."""
+
+    code = "document_unreadable"
+    status = 422
+
+
+class InvalidDocumentError(RequestRefusedError):
+    """The document's id, title or text is not acceptable."""
+
+    code = "invalid_document"
+
+
+class DocumentNotFoundError(RequestRefusedError):
+    """No such document for this tenant. The same for unknown ids and for another tenant's."""
+
+    code = "document_not_found"
+    status = 404
+
+    def __init__(self) -> None:
+        super().__init__("There is no such document. List yours with GET /v1/documents.")
+
+
+class StoreError(BulkheadError):
+    """The vector store failed."""
+
+    code = "store_error"
+
+
+class StoreLockedError(StoreError):
+    """Another process has the embedded shard open."""
+
+    code = "store_locked"
+
+
+class UnsafeCollectionError(StoreError):
+    """The collection's settings would leak or silently lose recall."""
+
+    code = "unsafe_collection"

@@ -1,0 +1,83 @@
+"""The vector store's port. The shared thing has no data methods; only the bound thing has.
+
+`VectorStore.of(ctx)` gives a `TenantCollection`, and nothing else searches, writes or deletes.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from isolation.context import OperatorContext, TenantContext
+from isolation.tenant_id import TenantId
+from rag.documents import EmbeddedChunk, Passage
+
+
+@dataclass(frozen=True, slots=True)
+class HybridQuery:
+    """One question, both ways: `text` for BM25, `dense` (unit length) for the embedding."""
+
+    text: str
+    dense: list[float]
+
+
+class TenantCollection(ABC):
+    """One tenant's points. Every read shows *published* versions only.
+
+    Writing has three steps so that a kill between any two leaves exactly one version: `stage` the
+    new one (invisible), commit it in the catalogue (the acknowledgement), `publish` it (visible,
+    and the older versions gone, with no search in between).
+    """
+
+    @abstractmethod
+    async def stage(
+        self, document_id: str, version: str, title: str, chunks: Sequence[EmbeddedChunk]
+    ) -> None:
+        """Write a version that no search shows yet. Repeating it is harmless."""
+
+    @abstractmethod
+    async def publish(self, document_id: str, version: str) -> None:
+        """Show `version` and delete every other version of the document, as one step."""
+
+    @abstractmethod
+    async def delete(self, document_id: str) -> None:
+        """Delete every version of the document, staged ones too. Unknown ids are no error."""
+
+    @abstractmethod
+    async def search(self, query: HybridQuery, *, limit: int) -> list[Passage]:
+        """The tenant's best passages, best first: BM25 and dense, fused by reciprocal rank.
+
+        Raises:
+            CrossTenantError: the engine returned a point that is not this tenant's.
+        """
+
+    @abstractmethod
+    async def get(self, document_id: str) -> list[Passage]:
+        """The published chunks of one document in order, score 0; empty if there is none."""
+
+    @abstractmethod
+    async def count(self) -> int:
+        """How many published chunks the tenant has."""
+
+
+class VectorStore(ABC):
+    """All tenants' points together. It has no data methods: bind it first."""
+
+    @abstractmethod
+    def of(self, ctx: TenantContext) -> TenantCollection:
+        """The tenant's own collection."""
+
+    @abstractmethod
+    async def settle(
+        self, operator: OperatorContext, tenant: TenantId, document_id: str, version: str | None
+    ) -> None:
+        """Finish an interrupted write at open: publish `version`, or delete all when None.
+
+        The committed version is published and every other one deleted; it is the operator's
+        because no tenant is there to ask for it.
+        """
+
+    @abstractmethod
+    async def close(self) -> None:
+        """Flush and release the shard. Further calls fail."""
