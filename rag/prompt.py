@@ -1,0 +1,100 @@
+"""From a conversation and its passages to the prompt.
+
+What repeats stands before what changes: system text, earlier turns, the new question, and only then
+the passages, so that a conversation's next turn finds its prefix in the cache.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from isolation.context import TenantContext, require_same_tenant
+from rag.documents import Passage
+
+Role = Literal["system", "user", "assistant"]
+
+SYSTEM_TEXT = (
+    "You are a customer support assistant of an online shop. Answer the customer's question in one "
+    "or two short sentences, using only facts from the numbered sources. "
+    "Copy numbers, names and codes exactly. If the sources do not say it, say that you do not know."
+)
+_MARK = re.compile(r"\[(\d{1,2})\]")
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One turn of a conversation."""
+
+    role: Role
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """What goes to the engine, and the passages in it: source [n] is `sources[n - 1]`."""
+
+    messages: list[Message]
+    sources: list[Passage]
+
+
+def assemble(
+    ctx: TenantContext,
+    conversation: Sequence[Message],
+    passages: Sequence[Passage],
+    *,
+    token_budget: int,
+    count_tokens: Callable[[str], int],
+) -> Prompt:
+    """The prompt for the last user turn of `conversation`.
+
+    Passages enter best first while they fit in `token_budget` tokens of the engine's model.
+
+    Raises:
+        CrossTenantError: a passage is not this tenant's.
+    """
+    for passage in passages:
+        require_same_tenant(ctx, passage.tenant_id, "the prompt")
+    sources = _within_budget(passages, token_budget, count_tokens)
+    *earlier, question = conversation
+    own_system = [turn.content for turn in earlier if turn.role == "system"]
+    messages = [
+        Message("system", "\n\n".join([SYSTEM_TEXT, *own_system])),
+        *(turn for turn in earlier if turn.role != "system"),
+        Message("user", _with_sources(question.content, sources)),
+    ]
+    return Prompt(messages, sources)
+
+
+def marked_sources(answer: str, sources: Sequence[Passage]) -> set[int]:
+    """Which sources the answer marks as `[n]`, as indexes into `sources`."""
+    numbers = {int(number) for number in _MARK.findall(answer)}
+    return {number - 1 for number in numbers if 1 <= number <= len(sources)}
+
+
+def _within_budget(
+    passages: Sequence[Passage], budget: int, count_tokens: Callable[[str], int]
+) -> list[Passage]:
+    chosen: list[Passage] = []
+    for passage in passages:
+        budget -= count_tokens(_source(len(chosen) + 1, passage))
+        if budget < 0:
+            break
+        chosen.append(passage)
+    return chosen
+
+
+def _source(number: int, passage: Passage) -> str:
+    return f"[{number}] {passage.text.strip()}"
+
+
+def _with_sources(question: str, sources: Sequence[Passage]) -> str:
+    if not sources:
+        return question
+    listed = "\n\n".join(_source(number, passage) for number, passage in enumerate(sources, 1))
+    return (
+        f"{question}\n\nSources:\n\n{listed}\n\n"
+        "Answer the question above from these sources and name the source like [1]."
+    )

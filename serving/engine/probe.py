@@ -1,0 +1,79 @@
+"""What a gateway must see with its own eyes before it serves through an engine.
+
+SGLang logs a plugin's failure and goes on, and versions 0.5.4 to 0.5.10 ignored the salt silently
+(sgl-project/sglang#23300). So both are probed at start, and an engine without them is refused.
+"""
+
+from __future__ import annotations
+
+import secrets
+from typing import Any
+
+from isolation.context import TenantContext
+from isolation.namespaces import Namespace
+from serving.engine.client import EngineClient, Job, TokenUsage
+from serving.errors import EngineRefusedError
+
+ATTESTATION_PROTOCOL = 1
+_WORDS = ("amber", "birch", "cedar", "delta", "ember", "fjord", "grove", "heron")
+
+
+async def probe(engine: EngineClient, ctx: TenantContext) -> None:
+    """Check every property of the engine that isolation relies on.
+
+    `ctx` is a context of the platform's own probe tenant, which has no data.
+
+    Raises:
+        EngineRefusedError: one is missing; the message says which.
+        EngineUnavailableError: the engine does not answer.
+    """
+    _check_attestation(await engine.server_info())
+    await _check_namespaces(engine, ctx)
+
+
+def _check_attestation(info: dict[str, Any]) -> None:
+    states = info.get("internal_states") or []
+    attested = [state.get("bulkhead") for state in states if isinstance(state, dict)]
+    if not attested or not all(
+        isinstance(claim, dict) and claim.get("protocol") == ATTESTATION_PROTOCOL
+        for claim in attested
+    ):
+        raise EngineRefusedError(
+            "The engine runs without Bulkhead's plugin, so nothing is served through it. "
+            "Install it with 'bulkhead engine install' and start it with 'bulkhead engine serve'."
+        )
+
+
+async def _check_namespaces(engine: EngineClient, ctx: TenantContext) -> None:
+    text = " ".join(secrets.choice(_WORDS) + secrets.token_hex(2) for _ in range(40))
+    own, other = (Namespace(secrets.token_hex(32)) for _ in range(2))
+    first = await _cached_tokens(engine, ctx, own, text)
+    again = await _cached_tokens(engine, ctx, own, text)
+    foreign = await _cached_tokens(engine, ctx, other, text)
+    if again == 0:
+        raise EngineRefusedError(
+            "The engine does not report prefix-cache hits, so namespaces cannot be proven. "
+            "Start it with --enable-cache-report and the radix cache on."
+        )
+    if first or foreign:
+        raise EngineRefusedError(
+            "The engine shares its prefix cache across namespaces, which would leak between "
+            "tenants. Use SGLang 0.5.23."
+        )
+
+
+async def _cached_tokens(
+    engine: EngineClient, ctx: TenantContext, namespace: Namespace, text: str
+) -> int:
+    job = Job(
+        request_id=secrets.token_hex(16),
+        messages=[{"role": "user", "content": text}],
+        max_tokens=1,
+        sampling={"temperature": 0},
+    )
+    usage: TokenUsage | None = None
+    async for delta in engine.of(ctx, namespace).stream(job):
+        usage = delta.usage or usage
+    if usage is None:
+        raise EngineRefusedError("The engine reports no token usage. Use SGLang 0.5.23.")
+    return usage.cached

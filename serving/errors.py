@@ -1,0 +1,126 @@
+"""The error tree of `serving`: refusals of the tenant-side API, each with its code and status.
+
+    RequestRefusedError
+    ├── ModelNotFoundError           404, unknown or another tenant's: one answer
+    ├── ContextLimitError            400
+    ├── PayloadTooLargeError         413
+    ├── ConcurrencyLimitError        429, with Retry-After
+    ├── OverloadedError              503, with Retry-After
+    ├── DeadlineExceededError        504
+    └── EngineUnavailableError       503, with Retry-After
+
+    BulkheadError
+    └── StartupError                 the platform refuses to start; the message says the way out
+        ├── EngineRefusedError       an engine lacks a property that isolation relies on
+        └── DataFolderInUseError     another gateway owns the data folder
+"""
+
+from __future__ import annotations
+
+from isolation.errors import BulkheadError, RequestRefusedError
+
+
+class ModelNotFoundError(RequestRefusedError):
+    """Unknown model, another tenant's adapter, or `base:adapter`: one answer for all."""
+
+    code = "model_not_found"
+    status = 404
+
+    def __init__(self) -> None:
+        super().__init__(
+            "There is no such model. List yours with GET /v1/models.", param="model"
+        )
+
+
+class ContextLimitError(RequestRefusedError):
+    """Prompt, passages and maximum output together exceed the tier's context cap."""
+
+    code = "context_limit_exceeded"
+
+    def __init__(self, needed: int, limit: int) -> None:
+        super().__init__(
+            f"The request needs {needed} tokens of context and your tier allows {limit}. "
+            "Shorten the conversation or lower max_tokens.",
+            param="messages",
+        )
+
+
+class PayloadTooLargeError(RequestRefusedError):
+    """The body is larger than the route accepts."""
+
+    code = "payload_too_large"
+    status = 413
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"The body is larger than {limit} bytes. Split it.")
+
+
+class ConcurrencyLimitError(RequestRefusedError):
+    """The tenant already has as many requests in flight as its tier allows."""
+
+    code = "concurrency_limit_exceeded"
+    status = 429
+    kind = "rate_limit_error"
+
+    def __init__(self, message: str | None = None) -> None:
+        super().__init__(
+            message or "Too many requests of yours are in flight. Wait for one to finish.",
+            headers={"Retry-After": "1"},
+        )
+
+
+class OverloadedError(RequestRefusedError):
+    """Too much work is waiting; this request was not taken."""
+
+    code = "overloaded"
+    status = 503
+    kind = "server_error"
+
+    def __init__(self, message: str | None = None) -> None:
+        super().__init__(
+            message or "Too much work is waiting. Try again shortly.",
+            headers={"Retry-After": "2"},
+        )
+
+
+class DeadlineExceededError(RequestRefusedError):
+    """The request waited longer than it may."""
+
+    code = "deadline_exceeded"
+    status = 504
+    kind = "server_error"
+
+    def __init__(self, message: str | None = None) -> None:
+        super().__init__(message or "The request waited too long. Try again later.")
+
+
+class EngineUnavailableError(RequestRefusedError):
+    """No healthy engine worker answers."""
+
+    code = "engine_unavailable"
+    status = 503
+    kind = "server_error"
+
+    def __init__(self, message: str | None = None) -> None:
+        super().__init__(
+            message or "The engine is not ready. Try again shortly; /readyz says when.",
+            headers={"Retry-After": "5"},
+        )
+
+
+class StartupError(BulkheadError):
+    """The platform refuses to start. The message is one line with the way out."""
+
+    code = "startup_failed"
+
+
+class EngineRefusedError(StartupError):
+    """An engine lacks a property that isolation relies on, so nothing is served through it."""
+
+    code = "engine_refused"
+
+
+class DataFolderInUseError(StartupError):
+    """Another gateway owns the data folder."""
+
+    code = "data_folder_in_use"

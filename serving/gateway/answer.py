@@ -1,0 +1,54 @@
+"""What the chat service yields: text, then one end with citations and usage."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from isolation.output_guard import OutputGuard
+from rag.documents import Passage
+from rag.prompt import marked_sources
+from serving.engine.client import TokenUsage
+
+
+@dataclass(frozen=True, slots=True)
+class Citation:
+    """A passage that the answer was allowed to use. `cited`: the answer marks it."""
+
+    document_id: str
+    title: str
+    quote: str
+    cited: bool
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerText:
+    """A piece of the answer, unmasked and guarded."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerEnd:
+    """The end of an answer."""
+
+    finish_reason: str
+    citations: list[Citation]
+    usage: TokenUsage
+
+
+AnswerPart = AnswerText | AnswerEnd
+
+
+def cite(sources: Sequence[Passage], answer: str, guard: OutputGuard) -> list[Citation]:
+    """The answer's citations, best first; quotes are guarded like the answer itself."""
+    marked = marked_sources(answer, sources)
+    return [
+        Citation(
+            document_id=source.document_id,
+            title=guard.clean(source.title),
+            quote=guard.clean(source.text),
+            cited=index in marked,
+        )
+        for index, source in enumerate(sources)
+    ]

@@ -1,0 +1,189 @@
+"""One chat request, in the order it happens (ARCHITECTURE.md, "One request")."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+from dataclasses import dataclass, replace
+
+from isolation.context import TenantContext, require_tenant
+from isolation.masking.masker import Masker
+from isolation.masking.vault import Vault
+from isolation.namespaces import CacheScope, NamespaceDeriver
+from isolation.output_guard import OutputGuard
+from isolation.streaming import Chain, StreamTransform
+from rag.documents import Passage
+from rag.prompt import Message, Prompt, assemble
+from rag.retrieve import Retriever
+from serving.admission.concurrency import ConcurrencyLimiter
+from serving.admission.context_cap import check_context
+from serving.engine.client import EngineClient, Job
+from serving.engine.tokens import TokenCounter
+from serving.errors import ModelNotFoundError
+from serving.gateway.answer import AnswerEnd, AnswerPart, AnswerText, cite
+from serving.gateway.chat_request import ChatRequest
+from serving.metering.meter import Meter
+from serving.metering.usage import UsageSink
+from serving.scheduler.queue import FairQueue
+
+BASE_MODEL = "base"
+
+
+@dataclass(frozen=True, slots=True)
+class ChatOptions:
+    """What the operator chose. Token numbers are of the engine's model."""
+
+    top_k: int
+    passage_tokens: int
+    default_max_tokens: int
+    queue_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class ChatParts:
+    """The shared parts. None of them shows a tenant's state before it is bound.
+
+    `engine` raises `EngineUnavailableError` until a probed engine is there; `masker` and
+    `retriever` are None where the operator switched them off.
+    """
+
+    engine: Callable[[], EngineClient]
+    tokens: Callable[[], TokenCounter]
+    namespaces: NamespaceDeriver
+    scope: CacheScope
+    limiter: ConcurrencyLimiter
+    queue: FairQueue
+    usage: UsageSink
+    masker: Masker | None
+    retriever: Retriever | None
+    guard: Callable[[TenantContext], OutputGuard]
+
+
+class ChatService:
+    """Answers chats. Bind it first."""
+
+    def __init__(self, parts: ChatParts, options: ChatOptions) -> None:
+        self._parts = parts
+        self._options = options
+
+    def of(self, ctx: TenantContext) -> TenantChat:
+        """The service as this tenant sees it."""
+        return TenantChat(require_tenant(ctx, "the chat"), self._parts, self._options)
+
+
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    """A request after steps 2 to 5: ready to queue."""
+
+    job: Job
+    prompt_tokens: int
+    sources: list[Passage]
+    vault: Vault | None
+
+
+class TenantChat:
+    """Chat for one tenant."""
+
+    def __init__(self, ctx: TenantContext, parts: ChatParts, options: ChatOptions) -> None:
+        self._ctx = ctx
+        self._parts = parts
+        self._options = options
+
+    async def answer(self, request: ChatRequest) -> AsyncGenerator[AnswerPart, None]:
+        """The answer, piece by piece. Closing the generator stops the engine.
+
+        Raises:
+            RequestRefusedError: the request is refused; always before the first piece, except
+                for an engine that breaks off in the middle.
+        """
+        if request.model != BASE_MODEL:
+            raise ModelNotFoundError
+        engine = self._parts.engine()
+        meter = Meter(self._ctx, secrets.token_hex(16), BASE_MODEL)
+        async with self._parts.limiter.of(self._ctx).slot(meter.request_id):
+            try:
+                prepared = await self._prepare(request, meter)
+                async with aclosing(self._generate(engine, prepared, meter)) as parts:
+                    async for part in parts:
+                        yield part
+            finally:
+                await self._parts.usage.of(self._ctx).record(meter.record())
+
+    async def _prepare(self, request: ChatRequest, meter: Meter) -> _Prepared:
+        conversation = [turn.message() for turn in request.messages]
+        max_tokens = request.output_limit or self._options.default_max_tokens
+        tokens = self._parts.tokens()
+        # Before any work: what the turn would need with a full set of passages.
+        asked = tokens.count_messages(_as_dicts(conversation))
+        passage_budget = self._options.passage_tokens if self._parts.retriever else 0
+        check_context(self._ctx, asked + passage_budget + max_tokens)
+        masked, vault = await self._mask(conversation)
+        passages = await self._retrieve(conversation[-1].content)
+        prompt = assemble(
+            self._ctx,
+            masked,
+            passages,
+            token_budget=passage_budget,
+            count_tokens=tokens.count,
+        )
+        prompt_tokens = tokens.count_messages(_as_dicts(prompt.messages))
+        check_context(self._ctx, prompt_tokens + max_tokens)
+        meter.prepared(prompt_tokens, len(prompt.sources))
+        return _Prepared(
+            self._job(request, prompt, max_tokens, meter), prompt_tokens, prompt.sources, vault
+        )
+
+    async def _mask(self, conversation: list[Message]) -> tuple[list[Message], Vault | None]:
+        if self._parts.masker is None:
+            return conversation, None
+        masked = await self._parts.masker.mask(self._ctx, [turn.content for turn in conversation])
+        turns = zip(conversation, masked.texts, strict=True)
+        return [replace(turn, content=text) for turn, text in turns], masked.vault
+
+    async def _retrieve(self, question: str) -> list[Passage]:
+        # The original text: the search stays inside the gateway, and a placeholder finds nothing.
+        if self._parts.retriever is None:
+            return []
+        return await self._parts.retriever.of(self._ctx).search(
+            question, limit=self._options.top_k
+        )
+
+    def _job(self, request: ChatRequest, prompt: Prompt, max_tokens: int, meter: Meter) -> Job:
+        return Job(
+            request_id=meter.request_id,
+            messages=_as_dicts(prompt.messages),
+            max_tokens=max_tokens,
+            sampling=request.sampling,
+        )
+
+    async def _generate(
+        self, engine: EngineClient, prepared: _Prepared, meter: Meter
+    ) -> AsyncGenerator[AnswerPart, None]:
+        namespace = self._parts.namespaces.derive(self._ctx, self._parts.scope)
+        out = self._outward(prepared.vault)
+        deadline = time.monotonic() + self._options.queue_seconds
+        queue = self._parts.queue.of(self._ctx)
+        async with queue.turn(prompt_tokens=prepared.prompt_tokens, deadline=deadline) as turn:
+            meter.started()
+            stream = engine.of(self._ctx, namespace).stream(prepared.job)
+            async with aclosing(stream) as deltas:
+                async for delta in deltas:
+                    if delta.text:
+                        turn.charge(output_tokens=1)
+                    meter.saw(delta)
+                    if text := out.feed(delta.text):
+                        yield AnswerText(meter.emitted(text))
+        if text := out.flush():
+            yield AnswerText(meter.emitted(text))
+        citations = cite(prepared.sources, meter.answer, self._parts.guard(self._ctx))
+        yield AnswerEnd(meter.finish_reason, citations, meter.tokens)
+
+    def _outward(self, vault: Vault | None) -> StreamTransform:
+        guard = self._parts.guard(self._ctx).stream()
+        return Chain([vault.stream(self._ctx), guard]) if vault else guard
+
+
+def _as_dicts(messages: list[Message]) -> list[dict[str, str]]:
+    return [{"role": message.role, "content": message.content} for message in messages]

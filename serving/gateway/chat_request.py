@@ -1,0 +1,130 @@
+"""The body of `POST /v1/chat/completions`: OpenAI's parameters that a caller may set, and no other.
+
+What is not listed is refused: the engine's controls (`cache_salt`, `rid`, `priority`, `lora_path`,
+...) belong to the platform, and a parameter that would be ignored silently helps nobody.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic_core import ErrorDetails
+
+from isolation.errors import InvalidRequestError, ParameterNotAllowedError, RequestRefusedError
+from rag.prompt import Message
+
+_SAMPLING = (
+    "temperature",
+    "top_p",
+    "stop",
+    "seed",
+    "presence_penalty",
+    "frequency_penalty",
+)
+# Greedy with a light penalty: what reads best of a small model, and the same answer every time.
+_DEFAULT_SAMPLING = {"temperature": 0.0}
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class TextPart(_Strict):
+    """One part of a message's content. Only text is accepted."""
+
+    type: Literal["text"]
+    text: str
+
+
+class Turn(_Strict):
+    """One message."""
+
+    role: Literal["system", "developer", "user", "assistant"]
+    content: str | list[TextPart]
+    name: str | None = None
+
+    def message(self) -> Message:
+        """As the prompt wants it: one string, and `developer` as the system it now is called."""
+        content = self.content
+        text = content if isinstance(content, str) else "\n".join(part.text for part in content)
+        return Message("system" if self.role == "developer" else self.role, text)
+
+
+class StreamOptions(_Strict):
+    """OpenAI's `stream_options`."""
+
+    include_usage: bool = False
+
+
+class ChatRequest(_Strict):
+    """A validated request."""
+
+    model: str
+    messages: list[Turn] = Field(min_length=1, max_length=500)
+    stream: bool = False
+    stream_options: StreamOptions | None = None
+    max_tokens: int | None = Field(None, ge=1, le=1_000_000)
+    max_completion_tokens: int | None = Field(None, ge=1, le=1_000_000)
+    temperature: float | None = Field(None, ge=0, le=2)
+    top_p: float | None = Field(None, gt=0, le=1)
+    stop: str | list[str] | None = None
+    seed: int | None = Field(None, ge=0, le=2**31 - 1)
+    presence_penalty: float | None = Field(None, ge=-2, le=2)
+    frequency_penalty: float | None = Field(None, ge=-2, le=2)
+    n: Literal[1] = 1
+    user: str | None = None
+    metadata: dict[str, str] | None = None
+
+    @field_validator("messages")
+    @classmethod
+    def _ends_with_the_user(cls, turns: list[Turn]) -> list[Turn]:
+        if turns[-1].role != "user":
+            raise ValueError("the last message must be the user's")
+        return turns
+
+    @property
+    def sampling(self) -> dict[str, Any]:
+        """The sampling parameters for the engine, defaults filled in."""
+        given = {name: getattr(self, name) for name in _SAMPLING}
+        return _DEFAULT_SAMPLING | {name: v for name, v in given.items() if v is not None}
+
+    @property
+    def output_limit(self) -> int | None:
+        """How many tokens the caller wants at most, if it says so."""
+        return self.max_completion_tokens or self.max_tokens
+
+    @property
+    def wants_usage(self) -> bool:
+        """Whether a stream ends with a usage chunk."""
+        return self.stream_options is not None and self.stream_options.include_usage
+
+
+def parse_chat_request(body: bytes) -> ChatRequest:
+    """The request in `body`.
+
+    Raises:
+        ParameterNotAllowedError: it names a parameter that is not listed.
+        InvalidRequestError: anything else is wrong; the message never quotes the body.
+    """
+    try:
+        return ChatRequest.model_validate_json(body)
+    except ValidationError as error:
+        raise refusal_of(error) from None
+
+
+def refusal_of(error: ValidationError) -> RequestRefusedError:
+    """A validation error as a refusal that holds no input."""
+    details = error.errors(include_url=False, include_context=False, include_input=False)
+    for detail in details:
+        if detail["type"] == "extra_forbidden":
+            return ParameterNotAllowedError(_path(detail)[:100])
+    first = details[0]
+    where = _path(first)
+    return InvalidRequestError(
+        f"{where}: {first['msg']}." if where else f"{first['msg']}.", param=where or None
+    )
+
+
+def _path(detail: ErrorDetails) -> str:
+    return ".".join(str(part) for part in detail["loc"])

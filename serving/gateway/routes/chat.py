@@ -1,0 +1,136 @@
+"""`POST /v1/chat/completions`, OpenAI's shapes, plus `citations`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from dataclasses import asdict
+from typing import Any
+
+import orjson
+from fastapi import APIRouter
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+
+from isolation.errors import RequestRefusedError
+from serving.engine.client import TokenUsage
+from serving.gateway.answer import AnswerEnd, AnswerPart, AnswerText
+from serving.gateway.bodies import read_body
+from serving.gateway.chat_request import ChatRequest, parse_chat_request
+from serving.gateway.dependencies import Parts, Tenant
+from serving.gateway.disconnect import until_disconnect
+from serving.gateway.event_stream import EventStream
+from serving.gateway.identifiers import completion_id
+from serving.gateway.problems import envelope
+
+router = APIRouter()
+
+
+@router.post("/v1/chat/completions")
+async def complete(request: Request, ctx: Tenant, parts: Parts) -> Response:
+    """Answer a chat from the tenant's own documents."""
+    asked = parse_chat_request(await read_body(request, parts.settings.max_body_bytes))
+    answer = parts.chat.of(ctx).answer(asked)
+    frame = _Frame(asked)
+    if asked.stream:
+        return EventStream(frame.events(answer))
+    try:
+        body = await until_disconnect(request.receive, frame.whole(answer))
+    except ClientDisconnect:
+        return Response(status_code=499)
+    return Response(body, media_type="application/json")
+
+
+class _Frame:
+    """OpenAI's JSON around one answer."""
+
+    def __init__(self, asked: ChatRequest) -> None:
+        self._asked = asked
+        self._common = {
+            "id": completion_id(),
+            "created": int(time.time()),
+            "model": asked.model,
+        }
+
+    async def whole(self, answer: AsyncGenerator[AnswerPart, None]) -> bytes:
+        """A `chat.completion`."""
+        text: list[str] = []
+        async with aclosing(answer) as parts:
+            async for part in parts:
+                if isinstance(part, AnswerText):
+                    text.append(part.text)
+                else:
+                    end = part
+        choice = {
+            "index": 0,
+            "message": {"role": "assistant", "content": "".join(text)},
+            "finish_reason": end.finish_reason,
+        }
+        body = self._common | {
+            "object": "chat.completion",
+            "choices": [choice],
+            "citations": [asdict(citation) for citation in end.citations],
+            "usage": _usage(end.usage),
+        }
+        return orjson.dumps(body)
+
+    async def events(
+        self, answer: AsyncGenerator[AnswerPart, None]
+    ) -> AsyncGenerator[bytes, None]:
+        """`chat.completion.chunk`s, then `[DONE]`.
+
+        Raises:
+            RequestRefusedError: before the first event only; later ones become an error event.
+        """
+        begun = False
+        try:
+            async with aclosing(answer) as parts:
+                async for part in parts:
+                    if not begun:
+                        begun = True
+                        yield self._chunk({"role": "assistant", "content": ""})
+                    for event in self._of(part):
+                        yield event
+        except RequestRefusedError as error:
+            if not begun:
+                raise
+            yield _event(envelope(error))
+        yield b"data: [DONE]\n\n"
+
+    def _of(self, part: AnswerPart) -> list[bytes]:
+        if isinstance(part, AnswerText):
+            return [self._chunk({"content": part.text})]
+        return self._end(part)
+
+    def _end(self, end: AnswerEnd) -> list[bytes]:
+        citations = [asdict(citation) for citation in end.citations]
+        last = self._chunk({}, finish_reason=end.finish_reason, citations=citations)
+        if not self._asked.wants_usage:
+            return [last]
+        usage = self._common | {
+            "object": "chat.completion.chunk",
+            "choices": [],
+            "usage": _usage(end.usage),
+        }
+        return [last, _event(usage)]
+
+    def _chunk(
+        self, delta: dict[str, str], *, finish_reason: str | None = None, **more: Any
+    ) -> bytes:
+        choice = {"index": 0, "delta": delta, "finish_reason": finish_reason}
+        body = self._common | {"object": "chat.completion.chunk", "choices": [choice], **more}
+        return _event(body)
+
+
+def _event(body: dict[str, Any]) -> bytes:
+    return b"data: " + orjson.dumps(body) + b"\n\n"
+
+
+def _usage(tokens: TokenUsage) -> dict[str, Any]:
+    return {
+        "prompt_tokens": tokens.prompt,
+        "completion_tokens": tokens.completion,
+        "total_tokens": tokens.prompt + tokens.completion,
+        "prompt_tokens_details": {"cached_tokens": tokens.cached},
+    }

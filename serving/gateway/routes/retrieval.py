@@ -1,0 +1,89 @@
+"""`POST /v1/search` and `POST /v1/embeddings`."""
+
+from __future__ import annotations
+
+import base64
+from typing import Any, Literal
+
+import numpy as np
+from fastapi import APIRouter
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from starlette.requests import Request
+
+from isolation.errors import InvalidRequestError
+from serving.errors import ModelNotFoundError
+from serving.gateway.bodies import read_body
+from serving.gateway.chat_request import refusal_of
+from serving.gateway.dependencies import Parts, Tenant
+
+router = APIRouter()
+
+
+class _Search(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    query: str = Field(min_length=1, max_length=8_000)
+    top_k: int = Field(5, ge=1, le=50)
+
+
+class _Embeddings(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    model: str
+    input: str | list[str] = Field(max_length=256)
+    encoding_format: Literal["float", "base64"] = "float"
+    user: str | None = None
+
+
+@router.post("/v1/search")
+async def search(request: Request, ctx: Tenant, parts: Parts) -> dict[str, Any]:
+    """The tenant's best passages for a query, best first. No vector and no foreign score leaves."""
+    try:
+        asked = _Search.model_validate_json(await read_body(request, 64_000))
+    except ValidationError as error:
+        raise refusal_of(error) from None
+    passages = await parts.retriever.of(ctx).search(asked.query, limit=asked.top_k)
+    return {
+        "object": "list",
+        "data": [
+            {
+                "document_id": passage.document_id,
+                "title": passage.title,
+                "text": passage.text,
+                "score": passage.score,
+            }
+            for passage in passages
+        ],
+    }
+
+
+@router.post("/v1/embeddings")
+async def embeddings(request: Request, ctx: Tenant, parts: Parts) -> dict[str, Any]:
+    """Embed the caller's own texts, OpenAI's shapes."""
+    body = await read_body(request, parts.settings.max_body_bytes)
+    try:
+        asked = _Embeddings.model_validate_json(body)
+    except ValidationError as error:
+        raise refusal_of(error) from None
+    if asked.model != parts.embedder.name:
+        raise ModelNotFoundError
+    texts = [asked.input] if isinstance(asked.input, str) else asked.input
+    if not texts or not all(texts):
+        raise InvalidRequestError("Each input needs at least one character.", param="input")
+    vectors = await parts.embedder.embed(texts)
+    tokens = sum(parts.embedder.count_tokens(text) for text in texts)
+    return {
+        "object": "list",
+        "model": asked.model,
+        "data": [
+            {"object": "embedding", "index": index, "embedding": _encoded(vector, asked)}
+            for index, vector in enumerate(vectors)
+        ],
+        "usage": {"prompt_tokens": tokens, "total_tokens": tokens},
+    }
+
+
+def _encoded(vector: list[float], asked: _Embeddings) -> list[float] | str:
+    if asked.encoding_format == "float":
+        return vector
+    return base64.b64encode(np.asarray(vector, dtype="<f4").tobytes()).decode()

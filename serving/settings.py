@@ -1,0 +1,68 @@
+"""Settings: from the environment (prefix `BULKHEAD_`), then `bulkhead.yaml`, then these defaults.
+
+Left alone, everything runs embedded below `data_dir`; a URL replaces a part by a real deployment.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, SecretStr
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    YamlConfigSettingsSource,
+)
+
+Switch = Literal["on", "off"]
+
+
+class Settings(BaseSettings):
+    """What an operator may set."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="BULKHEAD_", yaml_file="bulkhead.yaml", extra="forbid"
+    )
+
+    host: str = "127.0.0.1"
+    port: int = Field(8080, ge=0, le=65535)
+    allowed_hosts: list[str] = []
+    data_dir: Path = Path(".bulkhead")
+    admin_key: SecretStr | None = None
+    master_key: SecretStr | None = None
+
+    database_url: str | None = None
+    redis_url: str | None = None
+    qdrant_url: str | None = None
+
+    engine_urls: list[str] = []
+    engine_key: SecretStr | None = None
+    engine_venv: Path = Path(".venv-engine")
+    model: str = "smollm2-135m-instruct"
+    model_path: Path | None = None
+    engine_slots: int = Field(8, ge=1)
+    engine_port: int = Field(0, ge=0, le=65535)
+
+    retrieval: Switch = "on"
+    masking: Switch = "on"
+    top_k: int = Field(3, ge=1, le=20)
+    passage_tokens: int = Field(420, ge=50)
+    default_max_tokens: int = Field(160, ge=1)
+    queue_seconds: float = Field(60.0, gt=0)
+    max_body_bytes: int = Field(2_000_000, ge=1_000)
+    max_document_bytes: int = Field(10_000_000, ge=1_000)
+
+    demo: Path | None = None
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return (init_settings, env_settings, YamlConfigSettingsSource(settings_cls))
