@@ -1,18 +1,18 @@
 """The error tree of `serving`: refusals of the tenant-side API, each with its code and status.
 
-    RequestRefusedError
-    ├── ModelNotFoundError           404, unknown or another tenant's: one answer
-    ├── ContextLimitError            400
-    ├── PayloadTooLargeError         413
-    ├── ConcurrencyLimitError        429, with Retry-After
-    ├── OverloadedError              503, with Retry-After
-    ├── DeadlineExceededError        504
-    └── EngineUnavailableError       503, with Retry-After
+RequestRefusedError
+├── ModelNotFoundError           404, unknown or another tenant's: one answer
+├── ContextLimitError            400
+├── PayloadTooLargeError         413
+├── ConcurrencyLimitError        429, with Retry-After
+├── OverloadedError              503, with Retry-After
+├── DeadlineExceededError        504
+└── EngineUnavailableError       503, with Retry-After
 
-    BulkheadError
-    └── StartupError                 the platform refuses to start; the message says the way out
-        ├── EngineRefusedError       an engine lacks a property that isolation relies on
-        └── DataFolderInUseError     another gateway owns the data folder
+BulkheadError
+└── StartupError                 the platform refuses to start; the message says the way out
+    ├── EngineRefusedError       an engine lacks a property that isolation relies on
+    └── DataFolderInUseError     another gateway owns the data folder
 """
 
 from __future__ import annotations
@@ -27,9 +27,7 @@ class ModelNotFoundError(RequestRefusedError):
     status = 404
 
     def __init__(self) -> None:
-        super().__init__(
-            "There is no such model. List yours with GET /v1/models.", param="model"
-        )
+        super().__init__("There is no such model. List yours with GET /v1/models.", param="model")
 
 
 class ContextLimitError(RequestRefusedError):

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from isolation.output_guard import OutputGuard
 from rag.documents import Passage
 from rag.prompt import marked_sources
 from serving.engine.client import TokenUsage
+from serving.gateway.ports import Guard
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class AnswerEnd:
 AnswerPart = AnswerText | AnswerEnd
 
 
-def cite(sources: Sequence[Passage], answer: str, guard: OutputGuard) -> list[Citation]:
+def cite(sources: Sequence[Passage], answer: str, guard: Guard) -> list[Citation]:
     """The answer's citations, best first; quotes are guarded like the answer itself."""
     marked = marked_sources(answer, sources)
     return [

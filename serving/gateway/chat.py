@@ -9,24 +9,19 @@ from contextlib import aclosing
 from dataclasses import dataclass, replace
 
 from isolation.context import TenantContext, require_tenant
-from isolation.masking.masker import Masker
-from isolation.masking.vault import Vault
 from isolation.namespaces import CacheScope, NamespaceDeriver
-from isolation.output_guard import OutputGuard
 from isolation.streaming import Chain, StreamTransform
 from rag.documents import Passage
 from rag.prompt import Message, Prompt, assemble
-from rag.retrieve import Retriever
-from serving.admission.concurrency import ConcurrencyLimiter
 from serving.admission.context_cap import check_context
 from serving.engine.client import EngineClient, Job
 from serving.engine.tokens import TokenCounter
 from serving.errors import ModelNotFoundError
 from serving.gateway.answer import AnswerEnd, AnswerPart, AnswerText, cite
 from serving.gateway.chat_request import ChatRequest
+from serving.gateway.ports import Concurrency, Guard, Masker, Queue, Retrieval, Vault
 from serving.metering.meter import Meter
 from serving.metering.usage import UsageSink
-from serving.scheduler.queue import FairQueue
 
 BASE_MODEL = "base"
 
@@ -53,12 +48,12 @@ class ChatParts:
     tokens: Callable[[], TokenCounter]
     namespaces: NamespaceDeriver
     scope: CacheScope
-    limiter: ConcurrencyLimiter
-    queue: FairQueue
+    limiter: Concurrency
+    queue: Queue
     usage: UsageSink
     masker: Masker | None
-    retriever: Retriever | None
-    guard: Callable[[TenantContext], OutputGuard]
+    retriever: Retrieval | None
+    guard: Callable[[TenantContext], Guard]
 
 
 class ChatService:
@@ -146,9 +141,7 @@ class TenantChat:
         # The original text: the search stays inside the gateway, and a placeholder finds nothing.
         if self._parts.retriever is None:
             return []
-        return await self._parts.retriever.of(self._ctx).search(
-            question, limit=self._options.top_k
-        )
+        return await self._parts.retriever.of(self._ctx).search(question, limit=self._options.top_k)
 
     def _job(self, request: ChatRequest, prompt: Prompt, max_tokens: int, meter: Meter) -> Job:
         return Job(

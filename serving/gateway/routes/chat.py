@@ -75,9 +75,7 @@ class _Frame:
         }
         return orjson.dumps(body)
 
-    async def events(
-        self, answer: AsyncGenerator[AnswerPart, None]
-    ) -> AsyncGenerator[bytes, None]:
+    async def events(self, answer: AsyncGenerator[AnswerPart, None]) -> AsyncGenerator[bytes, None]:
         """`chat.completion.chunk`s, then `[DONE]`.
 
         Raises:

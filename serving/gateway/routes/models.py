@@ -15,6 +15,6 @@ router = APIRouter()
 @router.get("/v1/models")
 async def list_models(ctx: Tenant, parts: Parts) -> dict[str, Any]:
     """What the tenant may name in `model`."""
-    names = [BASE_MODEL] if parts.retriever is None else [BASE_MODEL, parts.embedder.name]
+    names = (BASE_MODEL, parts.embedder.name)
     data = [{"id": name, "object": "model", "created": 0, "owned_by": "platform"} for name in names]
     return {"object": "list", "data": data}

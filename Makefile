@@ -1,0 +1,42 @@
+# Bulkhead. `make` lists what there is.
+.DEFAULT_GOAL := help
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed-$(shell cat pyproject.toml requirements/gateway.lock 2>/dev/null | sha256sum | cut -c1-16)
+
+.PHONY: help install format lint types architecture tests test clean
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk 'BEGIN {FS = ":.*## "} {printf "  %-14s %s\n", $$1, $$2}'
+
+$(STAMP):
+	@command -v $(PYTHON) >/dev/null || { echo "Bulkhead needs Python 3.11: install it, or name it with 'make PYTHON=/path/to/python3.11'."; exit 1; }
+	@echo "Installing into $(VENV) (about two minutes the first time) ..."
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements/gateway.lock -e '.[dev]'
+	@rm -f $(VENV)/.installed-* && touch $@
+
+install: $(STAMP) ## make the environment from the lock
+
+format: install ## rewrite the code in the house format
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+lint: install ## format check and lint
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+types: install ## mypy, strict
+	$(BIN)/mypy
+
+architecture: install ## which package may import which
+	$(BIN)/lint-imports
+
+tests: install ## pytest
+	$(BIN)/python -m pytest
+
+test: lint types architecture tests ## all checks; what CI runs
+
+clean: ## remove environments and caches
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache dist

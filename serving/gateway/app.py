@@ -1,0 +1,19 @@
+"""The ASGI application: routes and error handlers around one runtime."""
+
+from __future__ import annotations
+
+from fastapi import FastAPI
+
+from serving.gateway.problems import install_error_handlers
+from serving.gateway.routes import chat, documents, health, models, retrieval
+from serving.gateway.runtime import Runtime
+
+
+def create_app(runtime: Runtime) -> FastAPI:
+    """The application. The runtime's owner opens and closes its parts."""
+    app = FastAPI(title="Bulkhead", docs_url=None, redoc_url=None, openapi_url=None)
+    app.state.runtime = runtime
+    install_error_handlers(app)
+    for module in (health, chat, documents, retrieval, models):
+        app.include_router(module.router)
+    return app

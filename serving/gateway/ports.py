@@ -1,0 +1,143 @@
+"""What the gateway needs of its parts, as it uses them. `of(ctx)` binds; nothing else has data."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from typing import Protocol
+
+from isolation.context import OperatorContext, TenantContext
+from isolation.streaming import StreamTransform
+from rag.catalog import CatalogEntry
+from rag.documents import Document, Passage
+
+
+class Vault(Protocol):
+    """One request's placeholders and what they stand for."""
+
+    def stream(self, ctx: TenantContext) -> StreamTransform:
+        """Restores placeholders in a stream, cut anywhere."""
+
+
+@dataclass(frozen=True, slots=True)
+class Masked:
+    """Texts with placeholders, and the vault that restores them."""
+
+    texts: list[str]
+    vault: Vault
+
+
+class Masker(Protocol):
+    """Replaces personal data by numbered placeholders."""
+
+    async def mask(self, ctx: TenantContext, texts: Sequence[str]) -> Masked:
+        """All turns of one conversation, in order."""
+
+
+class Guard(Protocol):
+    """Defuses links and images that would carry data out."""
+
+    def clean(self, text: str) -> str:
+        """A whole text."""
+
+    def stream(self) -> StreamTransform:
+        """The same for a stream, cut anywhere."""
+
+
+class TenantRetrieval(Protocol):
+    """One tenant's search."""
+
+    async def search(self, text: str, *, limit: int) -> list[Passage]:
+        """The best passages, best first."""
+
+
+class Retrieval(Protocol):
+    """Search. Bind it first."""
+
+    def of(self, ctx: TenantContext) -> TenantRetrieval:
+        """The tenant's own."""
+
+
+class TenantConcurrency(Protocol):
+    """One tenant's requests in flight."""
+
+    def slot(self, request_id: str) -> AbstractAsyncContextManager[None]:
+        """Holds one place; raises ConcurrencyLimitError when the tier has no more."""
+
+
+class Concurrency(Protocol):
+    """The concurrency limit of every tier. Bind it first."""
+
+    def of(self, ctx: TenantContext) -> TenantConcurrency:
+        """The tenant's own."""
+
+
+class Turn(Protocol):
+    """A place at the engine."""
+
+    def charge(self, *, output_tokens: int) -> None:
+        """Charge the tenant's virtual counter."""
+
+
+class TenantQueue(Protocol):
+    """One tenant's waiting line."""
+
+    def turn(self, *, prompt_tokens: int, deadline: float) -> AbstractAsyncContextManager[Turn]:
+        """Waits for a place until `deadline` (monotonic clock, seconds)."""
+
+
+class Queue(Protocol):
+    """The fair queue before the engine. Bind it first."""
+
+    def of(self, ctx: TenantContext) -> TenantQueue:
+        """The tenant's own line."""
+
+
+class IngestOutcome(Protocol):
+    """What an ingestion did."""
+
+    @property
+    def status(self) -> str:
+        """`created`, `replaced` or `unchanged`."""
+
+    @property
+    def chunks(self) -> int:
+        """How many chunks the document has now."""
+
+
+class TenantIngestion(Protocol):
+    """One tenant's documents."""
+
+    async def ingest(self, document: Document) -> IngestOutcome:
+        """Make `document` the one version of its id."""
+
+    async def list(self) -> list[CatalogEntry]:
+        """All, by id."""
+
+    async def get(self, document_id: str) -> CatalogEntry:
+        """One; raises DocumentNotFoundError."""
+
+    async def delete(self, document_id: str) -> None:
+        """Delete one; raises DocumentNotFoundError."""
+
+
+class Ingestion(Protocol):
+    """Documents. Bind it first."""
+
+    def of(self, ctx: TenantContext) -> TenantIngestion:
+        """The tenant's own."""
+
+
+class TenantAuthenticator(Protocol):
+    """The way to a tenant's context."""
+
+    async def authenticate(self, bearer: str) -> TenantContext:
+        """Raises InvalidApiKeyError or TenantSuspendedError."""
+
+
+class OperatorAuthenticator(Protocol):
+    """The way to an operator's context."""
+
+    def authenticate(self, bearer: str) -> OperatorContext:
+        """Raises InvalidApiKeyError."""

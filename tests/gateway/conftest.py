@@ -1,0 +1,51 @@
+"""A gateway on a loopback port: real routes, real engine client, stub engine, fake parts."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass, field
+
+import openai
+import pytest
+import uvicorn
+
+from serving.engine.client import EngineClient
+from serving.gateway.app import create_app
+from tests.gateway.fakes import Ledger, Limiter, Search, runtime
+from tests.stub_engine import StubEngine
+
+
+@dataclass
+class Platform:
+    url: str = ""
+    engine: StubEngine = field(default_factory=StubEngine)
+    search: Search = field(default_factory=Search)
+    limiter: Limiter = field(default_factory=Limiter)
+    ledger: Ledger = field(default_factory=Ledger)
+
+    def client(self, key: str) -> openai.AsyncOpenAI:
+        return openai.AsyncOpenAI(base_url=f"{self.url}/v1", api_key=key, max_retries=0)
+
+
+@pytest.fixture
+async def platform() -> AsyncGenerator[Platform, None]:
+    platform = Platform()
+    async with platform.engine.serving() as engine_url:
+        engine = EngineClient(engine_url, model="m", api_key="k")
+        parts = runtime(
+            engine, search=platform.search, limiter=platform.limiter, ledger=platform.ledger
+        )
+        listener = socket.create_server(("127.0.0.1", 0))
+        config = uvicorn.Config(create_app(parts), log_level="warning", lifespan="off", ws="none")
+        server = uvicorn.Server(config)
+        serving = asyncio.create_task(server.serve(sockets=[listener]))
+        platform.url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        while not server.started:  # noqa: ASYNC110 - uvicorn offers no event
+            await asyncio.sleep(0.01)
+        yield platform
+        server.should_exit = True
+        await serving
+        await engine.close()
+        listener.close()

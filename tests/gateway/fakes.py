@@ -1,0 +1,248 @@
+"""Hand-written parts for a gateway without its real ones: two tenants, contradicting facts."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from isolation.context import OperatorContext, TenantContext
+from isolation.errors import InvalidApiKeyError
+from isolation.namespaces import CacheScope, NamespaceDeriver
+from isolation.tenant_id import TenantId
+from isolation.testing.contexts import operator_for_tests, tenant_for_tests
+from rag.catalog import CatalogEntry
+from rag.documents import Document, Passage
+from rag.errors import DocumentNotFoundError
+from serving.engine.client import EngineClient
+from serving.engine.tokens import ByteCounter
+from serving.errors import ConcurrencyLimitError
+from serving.gateway.chat import ChatOptions, ChatParts, ChatService
+from serving.gateway.ports import Masked
+from serving.gateway.runtime import Readiness, Runtime
+from serving.metering.usage import UsageRecord
+from serving.settings import Settings
+
+KEYS = {"key-f": tenant_for_tests("fjellvik"), "key-v": tenant_for_tests("voltbay")}
+FACTS = {"fjellvik": "Returns within 30 days.", "voltbay": "Returns within 14 days."}
+
+
+class Keys:
+    async def authenticate(self, bearer: str) -> TenantContext:
+        if bearer not in KEYS:
+            raise InvalidApiKeyError
+        return KEYS[bearer]
+
+
+class OperatorKeys:
+    def authenticate(self, bearer: str) -> OperatorContext:
+        if bearer != "operator":
+            raise InvalidApiKeyError
+        return operator_for_tests()
+
+
+@dataclass
+class Search:
+    """Each tenant's one passage; `leaky` returns everybody's to everybody."""
+
+    leaky: bool = False
+
+    def of(self, ctx: TenantContext) -> TenantSearch:
+        return TenantSearch(self, ctx)
+
+
+@dataclass
+class TenantSearch:
+    search_of: Search
+    ctx: TenantContext
+
+    async def search(self, text: str, *, limit: int) -> list[Passage]:
+        owners = list(FACTS) if self.search_of.leaky else [self.ctx.tenant_id]
+        return [
+            Passage(TenantId(owner), "returns.md", "v1", 0, "Returns", FACTS[owner], 1.0)
+            for owner in owners
+        ][:limit]
+
+
+class Pass:
+    """A transform that changes nothing."""
+
+    def feed(self, text: str) -> str:
+        return text
+
+    def flush(self) -> str:
+        return ""
+
+
+class Guard:
+    def clean(self, text: str) -> str:
+        return text
+
+    def stream(self) -> Pass:
+        return Pass()
+
+
+class Restoring:
+    """Collects all, then restores: enough to see that the answer passes through the vault."""
+
+    def __init__(self, values: dict[str, str]) -> None:
+        self._values, self._held = values, ""
+
+    def feed(self, text: str) -> str:
+        self._held += text
+        return ""
+
+    def flush(self) -> str:
+        for placeholder, value in self._values.items():
+            self._held = self._held.replace(placeholder, value)
+        return self._held
+
+
+class Vault:
+    def stream(self, ctx: TenantContext) -> Restoring:
+        return Restoring({"<EMAIL_1>": "ada@example.com"})
+
+
+class Masker:
+    async def mask(self, ctx: TenantContext, texts: Sequence[str]) -> Masked:
+        return Masked([text.replace("ada@example.com", "<EMAIL_1>") for text in texts], Vault())
+
+
+@dataclass
+class Limiter:
+    """Counts per tenant, in this process."""
+
+    running: dict[str, int] = field(default_factory=dict)
+
+    def of(self, ctx: TenantContext) -> TenantLimiter:
+        return TenantLimiter(self, ctx)
+
+
+@dataclass
+class TenantLimiter:
+    limiter: Limiter
+    ctx: TenantContext
+
+    @asynccontextmanager
+    async def slot(self, request_id: str) -> AsyncGenerator[None, None]:
+        running, tenant = self.limiter.running, self.ctx.tenant_id
+        if running.get(tenant, 0) >= self.ctx.tier.max_concurrency:
+            raise ConcurrencyLimitError
+        running[tenant] = running.get(tenant, 0) + 1
+        try:
+            yield
+        finally:
+            running[tenant] -= 1
+
+
+class Turn:
+    def charge(self, *, output_tokens: int) -> None:
+        pass
+
+
+class Queue:
+    def of(self, ctx: TenantContext) -> Queue:
+        return self
+
+    @asynccontextmanager
+    async def turn(self, *, prompt_tokens: int, deadline: float) -> AsyncGenerator[Turn, None]:
+        assert deadline > time.monotonic()
+        yield Turn()
+
+
+@dataclass
+class Ledger:
+    records: list[tuple[str, UsageRecord]] = field(default_factory=list)
+
+    def of(self, ctx: TenantContext) -> TenantLedger:
+        return TenantLedger(self, ctx)
+
+
+@dataclass
+class TenantLedger:
+    ledger: Ledger
+    ctx: TenantContext
+
+    async def record(self, record: UsageRecord) -> None:
+        self.ledger.records.append((self.ctx.tenant_id, record))
+
+
+@dataclass
+class Outcome:
+    status: str
+    chunks: int
+
+
+@dataclass
+class Documents:
+    entries: dict[tuple[str, str], CatalogEntry] = field(default_factory=dict)
+
+    def of(self, ctx: TenantContext) -> TenantDocuments:
+        return TenantDocuments(self, ctx)
+
+
+@dataclass
+class TenantDocuments:
+    documents: Documents
+    ctx: TenantContext
+
+    async def ingest(self, document: Document) -> Outcome:
+        self.documents.entries[self.ctx.tenant_id, document.id] = CatalogEntry(
+            document.id, document.title, "v1", document.fingerprint, 1, datetime.now(UTC)
+        )
+        return Outcome("created", 1)
+
+    async def list(self) -> list[CatalogEntry]:
+        return [
+            e for (owner, _), e in self.documents.entries.items() if owner == self.ctx.tenant_id
+        ]
+
+    async def get(self, document_id: str) -> CatalogEntry:
+        try:
+            return self.documents.entries[self.ctx.tenant_id, document_id]
+        except KeyError:
+            raise DocumentNotFoundError from None
+
+    async def delete(self, document_id: str) -> None:
+        await self.get(document_id)
+        del self.documents.entries[self.ctx.tenant_id, document_id]
+
+
+class Embedder:
+    name = "all-MiniLM-L6-v2"
+    dimension = 2
+
+    async def embed(self, texts: Sequence[str]) -> list[list[float]]:
+        return [[1.0, 0.0] for _ in texts]
+
+    def count_tokens(self, text: str) -> int:
+        return len(text.split())
+
+
+def runtime(engine: EngineClient, *, search: Search, limiter: Limiter, ledger: Ledger) -> Runtime:
+    """A gateway's parts around a real engine client."""
+    parts = ChatParts(
+        engine=lambda: engine,
+        tokens=ByteCounter,
+        namespaces=NamespaceDeriver(b"k" * 32),
+        scope=CacheScope("m", "t", "", "1"),
+        limiter=limiter,
+        queue=Queue(),
+        usage=ledger,
+        masker=Masker(),
+        retriever=search,
+        guard=lambda ctx: Guard(),
+    )
+    options = ChatOptions(top_k=3, passage_tokens=400, default_max_tokens=64, queue_seconds=5)
+    return Runtime(
+        settings=Settings(),
+        tenants_keys=Keys(),
+        operator_keys=OperatorKeys(),
+        chat=ChatService(parts, options),
+        retriever=search,
+        ingestor=Documents(),
+        embedder=Embedder(),
+        readiness=lambda: Readiness(True, "ready"),
+    )

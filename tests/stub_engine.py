@@ -1,0 +1,90 @@
+"""A hand-written stand-in for SGLang's HTTP interface, with one switch for each leak.
+
+It stands only for the wire: what the gateway sends, and what it makes of the answers. That SGLang
+itself behaves so is for tests on the real engine.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import orjson
+from aiohttp import web
+
+
+class StubEngine:
+    """Answers `reply` word by word, with a prefix cache keyed by salt and prompt."""
+
+    def __init__(self, *, salted: bool = True, attests: bool = True, reports: bool = True) -> None:
+        self.salted = salted
+        self.attests = attests
+        self.reports = reports
+        self.reply = "You have 30 days [1]"
+        self.bodies: list[dict[str, Any]] = []
+        self.ended_early = asyncio.Event()
+        self.endless = False
+        self._seen: set[tuple[str, str]] = set()
+
+    @asynccontextmanager
+    async def serving(self) -> AsyncGenerator[str, None]:
+        """Serve on a free loopback port; yields the URL."""
+        app = web.Application()
+        app.router.add_get("/server_info", self._info)
+        app.router.add_get("/health", self._health)
+        app.router.add_post("/v1/chat/completions", self._chat)
+        runner = web.AppRunner(app, handler_cancellation=True)
+        await runner.setup()
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        host, port = runner.addresses[0][:2]
+        try:
+            yield f"http://{host}:{port}"
+        finally:
+            await runner.cleanup()
+
+    async def _health(self, request: web.Request) -> web.Response:
+        return web.Response()
+
+    async def _info(self, request: web.Request) -> web.Response:
+        state = {"bulkhead": {"protocol": 1}} if self.attests else {}
+        return web.json_response({"internal_states": [state]})
+
+    async def _chat(self, request: web.Request) -> web.StreamResponse:
+        body = await request.json()
+        self.bodies.append(body)
+        response = web.StreamResponse(headers={"content-type": "text/event-stream"})
+        await response.prepare(request)
+        try:
+            for word in self.reply.split(" "):
+                await response.write(_event({"choices": [_choice(word + " ")]}))
+            while self.endless:
+                await response.write(_event({"choices": [_choice("on ")]}))
+                await asyncio.sleep(0.01)
+        except (asyncio.CancelledError, ConnectionError):
+            self.ended_early.set()
+            raise
+        await response.write(_event({"choices": [_choice("", "stop")]}))
+        await response.write(_event({"choices": [], "usage": self._usage(body)}))
+        await response.write(b"data: [DONE]\n\n")
+        return response
+
+    def _usage(self, body: dict[str, Any]) -> dict[str, Any]:
+        key = (body["cache_salt"] if self.salted else "", orjson.dumps(body["messages"]).decode())
+        cached = 40 if key in self._seen and self.reports else 0
+        self._seen.add(key)
+        return {
+            "prompt_tokens": 50,
+            "completion_tokens": 4,
+            "prompt_tokens_details": {"cached_tokens": cached},
+        }
+
+
+def _choice(text: str, finish_reason: str | None = None) -> dict[str, Any]:
+    return {"delta": {"content": text}, "finish_reason": finish_reason}
+
+
+def _event(body: dict[str, Any]) -> bytes:
+    return b"data: " + orjson.dumps(body) + b"\n\n"
