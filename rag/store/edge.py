@@ -174,9 +174,12 @@ class EdgeTenantCollection(TenantCollection):
                 params=SearchParams(idf=IdfParams(corpus=mine)),
             ),
         ]
-        fused = Fusion.Rrf(k=_RRF_K)
         return QueryRequest(
-            limit=limit, prefetches=legs, query=fused, filter=mine, with_payload=True
+            limit=limit,
+            prefetches=legs,
+            query=Fusion.Rrf(k=_RRF_K),  # type: ignore[arg-type]  # the stub leaves its class out
+            filter=mine,
+            with_payload=True,
         )
 
     def _point(self, document_id: str, version: str, title: str, chunk: EmbeddedChunk) -> Point:

