@@ -1,0 +1,43 @@
+"""The error tree of `serving.control`; `status` is what the operator's API answers.
+
+BulkheadError
+├── TenantExistsError      409
+├── TenantNotFoundError    404
+└── KeyNotFoundError       404
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from isolation.errors import BulkheadError
+
+
+class TenantExistsError(BulkheadError):
+    """A tenant of this id is there already."""
+
+    code = "tenant_exists"
+    status: ClassVar[int] = 409
+
+    def __init__(self) -> None:
+        super().__init__("There is a tenant of this id already.")
+
+
+class TenantNotFoundError(BulkheadError):
+    """There is no tenant of this id."""
+
+    code = "tenant_not_found"
+    status: ClassVar[int] = 404
+
+    def __init__(self) -> None:
+        super().__init__("There is no tenant of this id. Add it with 'bulkhead tenant add'.")
+
+
+class KeyNotFoundError(BulkheadError):
+    """There is no key of this id."""
+
+    code = "key_not_found"
+    status: ClassVar[int] = 404
+
+    def __init__(self) -> None:
+        super().__init__("There is no key of this id.")

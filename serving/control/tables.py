@@ -1,0 +1,59 @@
+"""The tables. Times are UTC; a key's secret is nowhere, only its SHA-256."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import ForeignKey, LargeBinary, String
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+
+class Base(DeclarativeBase):
+    """Root of all tables."""
+
+
+class TenantRow(Base):
+    """A tenant. `state` is `active` or `suspended`."""
+
+    __tablename__ = "tenants"
+
+    id: Mapped[str] = mapped_column(String(63), primary_key=True)
+    tier: Mapped[str] = mapped_column(String(32))
+    state: Mapped[str] = mapped_column(String(16))
+    created_at: Mapped[datetime]
+
+
+class ApiKeyRow(Base):
+    """An API key of a tenant."""
+
+    __tablename__ = "api_keys"
+
+    key_id: Mapped[str] = mapped_column(String(16), primary_key=True)
+    tenant_id: Mapped[str] = mapped_column(ForeignKey("tenants.id"), index=True)
+    digest: Mapped[bytes] = mapped_column(LargeBinary(32))
+    created_at: Mapped[datetime]
+    expires_at: Mapped[datetime | None]
+    revoked_at: Mapped[datetime | None]
+
+
+class DocumentRow(Base):
+    """A committed document."""
+
+    __tablename__ = "documents"
+
+    tenant_id: Mapped[str] = mapped_column(ForeignKey("tenants.id"), primary_key=True)
+    document_id: Mapped[str] = mapped_column(String(256), primary_key=True)
+    title: Mapped[str]
+    version: Mapped[str] = mapped_column(String(32))
+    fingerprint: Mapped[str] = mapped_column(String(64))
+    chunks: Mapped[int]
+    updated_at: Mapped[datetime]
+
+
+class PendingWriteRow(Base):
+    """A write to the knowledge base that was begun and not finished."""
+
+    __tablename__ = "pending_writes"
+
+    tenant_id: Mapped[str] = mapped_column(String(63), primary_key=True)
+    document_id: Mapped[str] = mapped_column(String(256), primary_key=True)

@@ -1,0 +1,159 @@
+"""Identity and catalogue on a real SQLite: two tenants, the same document ids."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import create_engine, true
+
+from isolation.errors import InvalidApiKeyError, TenantSuspendedError
+from isolation.keys import issue_key
+from isolation.tenant_id import TenantId, tenant_id
+from isolation.testing.contexts import operator_for_tests, tenant_for_tests
+from rag.catalog import CatalogEntry
+from serving.control import catalog as catalog_module
+from serving.control.authentication import ApiKeyAuthenticator, OperatorKeyAuthenticator
+from serving.control.catalog import SqlDocumentCatalog
+from serving.control.database import Database
+from serving.control.errors import KeyNotFoundError, TenantExistsError, TenantNotFoundError
+from serving.control.tables import Base
+from serving.control.tenants import TenantRegistry
+
+OPERATOR = operator_for_tests()
+FJELLVIK, VOLTBAY = tenant_for_tests("fjellvik"), tenant_for_tests("voltbay")
+
+
+@pytest.fixture
+async def database(tmp_path: Path) -> AsyncGenerator[Database, None]:
+    database = await Database.open(f"sqlite+aiosqlite:///{tmp_path}/data/bulkhead.db")
+    registry = TenantRegistry(database)
+    for ctx in (FJELLVIK, VOLTBAY):
+        await registry.add(OPERATOR, ctx.tenant_id, "business")
+    yield database
+    await database.close()
+
+
+def _entry(title: str) -> CatalogEntry:
+    return CatalogEntry("returns.md", title, "v1", "f" * 64, 1, datetime.now(UTC))
+
+
+async def test_the_migrated_schema_is_the_tables_and_the_file_is_private(
+    database: Database, tmp_path: Path
+) -> None:
+    path = tmp_path / "data" / "bulkhead.db"
+    assert path.stat().st_mode & 0o777 == 0o600
+    engine = create_engine(f"sqlite:///{path}")
+    with engine.connect() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), Base.metadata) == []
+    engine.dispose()
+    again = await Database.open(f"sqlite+aiosqlite:///{path}")
+    assert len(await TenantRegistry(again).list(OPERATOR)) == 2
+    await again.close()
+
+
+async def test_a_key_opens_its_own_tenant_and_no_other(database: Database) -> None:
+    registry, authenticator = TenantRegistry(database), ApiKeyAuthenticator(database)
+    for ctx in (FJELLVIK, VOLTBAY):
+        key = await registry.issue_key(OPERATOR, ctx.tenant_id)
+        opened = await authenticator.authenticate(key.text)
+        assert (opened.tenant_id, opened.credential_id) == (ctx.tenant_id, key.key_id)
+
+
+async def test_every_bad_key_is_refused_alike(database: Database) -> None:
+    registry, authenticator = TenantRegistry(database), ApiKeyAuthenticator(database)
+    good, other, revoked = [
+        await registry.issue_key(OPERATOR, FJELLVIK.tenant_id) for _ in range(3)
+    ]
+    expired = await registry.issue_key(OPERATOR, FJELLVIK.tenant_id, timedelta(seconds=-1))
+    await registry.revoke_key(OPERATOR, revoked.key_id)
+    crossed = f"bk_{good.key_id}_{other.text.split('_', 2)[2]}"
+    messages = set()
+    for bad in (issue_key().text, "bk_malformed", "", crossed, revoked.text, expired.text):
+        with pytest.raises(InvalidApiKeyError) as caught:
+            await authenticator.authenticate(bad)
+        messages.add(caught.value.message)
+    assert len(messages) == 1
+    assert (await authenticator.authenticate(good.text)).tenant_id == "fjellvik"
+
+
+async def test_only_a_valid_key_learns_of_the_suspension(database: Database) -> None:
+    registry, authenticator = TenantRegistry(database), ApiKeyAuthenticator(database)
+    key = await registry.issue_key(OPERATOR, FJELLVIK.tenant_id)
+    await registry.set_suspended(OPERATOR, FJELLVIK.tenant_id, True)
+    with pytest.raises(TenantSuspendedError):
+        await authenticator.authenticate(key.text)
+    await registry.set_suspended(OPERATOR, FJELLVIK.tenant_id, False)
+    assert (await authenticator.authenticate(key.text)).tenant_id == "fjellvik"
+
+
+async def test_unknown_and_taken_ids_are_said_so(database: Database) -> None:
+    registry, nobody = TenantRegistry(database), tenant_id("nobody")
+    with pytest.raises(TenantExistsError):
+        await registry.add(OPERATOR, FJELLVIK.tenant_id, "starter")
+    with pytest.raises(TenantNotFoundError):
+        await registry.issue_key(OPERATOR, nobody)
+    with pytest.raises(KeyNotFoundError):
+        await registry.revoke_key(OPERATOR, "a" * 16)
+
+
+def test_only_the_admin_key_opens_the_operators_side() -> None:
+    authenticator = OperatorKeyAuthenticator("secret")
+    assert authenticator.authenticate("secret").operator == "admin-key"
+    with pytest.raises(InvalidApiKeyError):
+        authenticator.authenticate("")
+
+
+async def _crosses(database: Database) -> bool:
+    """Whether one tenant's catalogue shows or changes the other's."""
+    catalog = SqlDocumentCatalog(database)
+    await catalog.of(FJELLVIK).commit(_entry("Ours"))
+    if await catalog.of(VOLTBAY).get("returns.md") or await catalog.of(VOLTBAY).list():
+        return True
+    removed = await catalog.of(VOLTBAY).remove("returns.md")
+    kept = await catalog.of(FJELLVIK).get("returns.md")
+    assert kept is not None
+    return removed or kept.title != "Ours"
+
+
+async def test_a_catalogue_never_crosses_tenants(database: Database) -> None:
+    assert not await _crosses(database)
+
+
+async def test_a_twin_that_forgets_the_tenant_is_caught(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(catalog_module, "_mine", lambda *_: true())
+    assert await _crosses(database)
+
+
+async def test_the_same_id_is_two_documents(database: Database) -> None:
+    catalog = SqlDocumentCatalog(database)
+    await catalog.of(FJELLVIK).commit(_entry("Ours"))
+    await catalog.of(VOLTBAY).commit(_entry("Theirs"))
+    assert await catalog.of(FJELLVIK).remove("returns.md")
+    assert not await catalog.of(FJELLVIK).remove("returns.md")
+    (left,) = await catalog.of(VOLTBAY).list()
+    assert left.title == "Theirs"
+
+
+async def test_begun_writes_stay_pending_until_finished(database: Database) -> None:
+    catalog = SqlDocumentCatalog(database)
+    mine = catalog.of(FJELLVIK)
+    await mine.begin("returns.md")
+    await mine.begin("returns.md")
+    await mine.begin("new.md")
+    await mine.commit(_entry("Ours"))
+    pending = {write.document_id: write for write in await catalog.pending(OPERATOR)}
+    assert {name: write.committed for name, write in pending.items()} == {
+        "returns.md": "v1",
+        "new.md": None,
+    }
+    await mine.finish("returns.md")
+    await catalog.settled(OPERATOR, pending["new.md"])
+    assert await catalog.pending(OPERATOR) == []
+    assert pending["new.md"].tenant_id == TenantId("fjellvik")
