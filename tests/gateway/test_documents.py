@@ -33,3 +33,15 @@ async def test_an_empty_document_is_refused(platform: Platform) -> None:
             headers={"Authorization": "Bearer key-f"},
         )
     assert (reply.status_code, reply.json()["error"]["code"]) == (400, "invalid_document")
+
+
+async def test_a_file_is_read_and_a_broken_one_is_refused_by_name(platform: Platform) -> None:
+    async with httpx.AsyncClient(base_url=platform.url) as client:
+        own = {"Authorization": "Bearer key-f"}
+        good = {"file": ("rates.csv", b"zone,price\nA,4.90\n")}
+        posted = await client.post("/v1/documents", files=good, headers=own)
+        assert (posted.json()["id"], posted.json()["status"]) == ("rates.csv", "created")
+        bad = {"file": ("rates.pdf", b"no pdf")}
+        refused = await client.post("/v1/documents", files=bad, headers=own)
+    assert (refused.status_code, refused.json()["error"]["code"]) == (422, "document_unreadable")
+    assert "rates.pdf" in refused.json()["error"]["message"]

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, ValidationError
+from starlette.datastructures import UploadFile
 from starlette.requests import Request
 
+from isolation.errors import InvalidRequestError
 from rag.catalog import CatalogEntry
 from rag.documents import Document
+from rag.reading.reader import read_bytes
+from serving.errors import PayloadTooLargeError
 from serving.gateway.bodies import read_body
 from serving.gateway.chat_request import refusal_of
 from serving.gateway.dependencies import Parts, Tenant
@@ -27,7 +32,7 @@ class _PostedDocument(BaseModel):
 
 @router.post("/v1/documents")
 async def put_document(request: Request, ctx: Tenant, parts: Parts) -> dict[str, Any]:
-    """Ingest a document: JSON `{"id", "title", "text"}`.
+    """Ingest a document: JSON `{"id", "title", "text"}` or a multipart `file` (and `id`).
 
     The same content again changes nothing; other content under the same id replaces it whole.
     """
@@ -64,11 +69,32 @@ async def delete_document(document_id: str, ctx: Tenant, parts: Parts) -> dict[s
 
 
 async def _posted(request: Request, limit: int) -> Document:
+    if request.headers.get("content-type", "").startswith("multipart/form-data"):
+        return await _from_file(request, limit)
     try:
         posted = _PostedDocument.model_validate_json(await read_body(request, limit))
     except ValidationError as error:
         raise refusal_of(error) from None
     return Document(posted.id, posted.title or posted.id, posted.text)
+
+
+async def _from_file(request: Request, limit: int) -> Document:
+    declared = request.headers.get("content-length", "")
+    if not declared.isdigit():
+        raise InvalidRequestError("Send a Content-Length with a file.")
+    if int(declared) > limit:
+        raise PayloadTooLargeError(limit)
+    async with request.form(max_files=1, max_fields=2) as form:
+        file, document_id = form.get("file"), form.get("id")
+        if not isinstance(file, UploadFile) or not file.filename:
+            raise InvalidRequestError("Send one file in the field 'file'.", param="file")
+        if document_id is not None and not isinstance(document_id, str):
+            raise InvalidRequestError("The field 'id' is text.", param="id")
+        data = await file.read()
+        # Parsing is CPU-bound: off the event loop.
+        return await asyncio.to_thread(
+            read_bytes, file.filename, data, document_id or file.filename
+        )
 
 
 def _entry(entry: CatalogEntry) -> dict[str, Any]:
