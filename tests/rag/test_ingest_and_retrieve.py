@@ -115,9 +115,7 @@ async def test_a_write_cut_short_leaves_exactly_one_version(
     assert await knowledge.ingestor.reconcile(operator_for_tests()) == 0
     versions = {p.version for p in await knowledge.store.of(FJELLVIK).get("help.md")}
     committed = knowledge.catalog.entries[FJELLVIK.tenant_id, "help.md"].version
-    # Cut before the first point was written, the old version stays; after the commit, none
-    # of the old one may be left.
-    assert versions <= {committed}
+    assert versions == {committed}
 
 
 async def test_a_blank_question_is_refused(knowledge: Knowledge) -> None:
