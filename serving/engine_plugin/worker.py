@@ -1,0 +1,34 @@
+"""Runs one SGLang server: `python -m serving.engine_plugin.worker CONFIG.json`.
+
+The configuration is a file of mode 0600, `{"device": "cpu" | "cuda", "arguments": [...]}`: keys
+must not stand in a command line. SGLang spawns its processes by importing this module again, so
+what stands at the top runs in each of them before SGLang is imported.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+
+if os.environ.get("BULKHEAD_ENGINE_DEVICE") == "cpu":
+    from serving.engine_plugin.cpu import prepare_process
+
+    prepare_process()
+
+
+def main() -> None:
+    """Serve until killed."""
+    config = json.loads(Path(sys.argv[1]).read_text())
+
+    from sglang.launch_server import run_server
+    from sglang.srt.plugins import load_plugins
+    from sglang.srt.server_args import prepare_server_args
+
+    load_plugins()
+    run_server(prepare_server_args(config["arguments"]))
+
+
+if __name__ == "__main__":
+    main()
