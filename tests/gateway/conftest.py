@@ -42,7 +42,7 @@ async def platform() -> AsyncGenerator[Platform, None]:
         server = uvicorn.Server(config)
         serving = asyncio.create_task(server.serve(sockets=[listener]))
         platform.url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-        while not server.started:  # noqa: ASYNC110 - uvicorn offers no event
+        while not server.started:
             await asyncio.sleep(0.01)
         yield platform
         server.should_exit = True

@@ -141,7 +141,7 @@ asyncio.run(main())
 async def test_a_published_version_survives_kill_9(tmp_path: Path) -> None:
     command = [sys.executable, "-c", _KILLED_AFTER_PUBLISH, str(tmp_path / "edge")]
     root = Path(__file__).parents[2]
-    assert subprocess.run(command, cwd=root, check=False).returncode == -9  # noqa: ASYNC221
+    assert subprocess.run(command, cwd=root, check=False).returncode == -9
     store = EdgeVectorStore.open(tmp_path / "edge", 4)
     assert await _texts(store, FJELLVIK) == ["Returns are accepted within 30 days"]
     await store.close()

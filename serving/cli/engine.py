@@ -1,0 +1,78 @@
+"""`bulkhead engine install | serve`."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from serving.cli.output import note, out
+from serving.engine.install import install, this_device
+from serving.engine.launch import Launched, Worker, launch
+from serving.engine.model_files import DEFAULT_MODEL, TINY_MODEL, prepare_model
+from serving.settings import Settings
+from serving.supervision.process import GuardedProcess
+
+app = typer.Typer(help="The SGLang engine on this machine.", no_args_is_help=True)
+
+
+class Model(StrEnum):
+    """Which model to make."""
+
+    default = "default"
+    tiny = "tiny"
+
+
+_VARIANTS = {Model.default: DEFAULT_MODEL, Model.tiny: TINY_MODEL}
+_ModelOption = Annotated[Model, typer.Option(help="tiny: two random layers, for contract tests.")]
+
+
+@app.command("install")
+def install_command(model: _ModelOption = Model.default) -> None:
+    """Make the engine's environment and the model's folder. Does nothing twice."""
+    settings = Settings()
+    folder = prepared(settings, model)
+    out.print(f"engine: {settings.engine_venv}\nmodel:  {folder}", markup=False)
+
+
+@app.command()
+def serve(model: _ModelOption = Model.default) -> None:
+    """Run one worker until interrupted; its URL and the file with its key are printed."""
+    settings = Settings()
+    folder = prepared(settings, model)
+    launched = launch(worker_of(settings, folder), settings.data_dir / "run")
+    sys.exit(asyncio.run(_serve(launched, settings)))
+
+
+async def _serve(launched: Launched, settings: Settings) -> int:
+    log = settings.data_dir / "logs" / "engine.log"
+    process = await GuardedProcess.start(launched.command, log=log, grace=1.0)
+    out.print(f"url:    {launched.url}\nconfig: {launched.command.argv[-1]}\nlog:    {log}")
+    try:
+        return await process.wait()
+    finally:
+        await process.stop()
+
+
+def prepared(settings: Settings, model: Model = Model.default) -> Path:
+    """The model's folder, once environment and model are there; says what it does meanwhile."""
+    log = settings.data_dir / "logs" / "install.log"
+    install(settings.engine_venv, this_device(), log, note)
+    if settings.model_path is not None:
+        return settings.model_path
+    return prepare_model(_VARIANTS[model], settings.engine_venv, log, note)
+
+
+def worker_of(settings: Settings, model: Path) -> Worker:
+    """The worker that the settings describe."""
+    return Worker(
+        engine=settings.engine_venv,
+        model=model.absolute(),
+        device=this_device(),
+        port=settings.engine_port,
+        slots=settings.engine_slots,
+    )

@@ -1,0 +1,91 @@
+"""How one SGLang worker is started: its flags, its keys, its environment."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+
+from serving.engine.install import Device, python
+from serving.supervision.process import Command
+
+_CPU_FLAGS = (
+    *("--attention-backend", "torch_native", "--dtype", "float32", "--disable-overlap-schedule"),
+    *("--max-total-tokens", "16384"),
+)
+_COMMON_FLAGS = (
+    "--enable-cache-report",
+    "--enable-metrics",
+    "--enable-priority-scheduling",
+    *("--default-priority-value", "0"),
+    *("--log-level-http", "warning"),
+)
+# What a worker needs of this process's environment; the platform's own secrets are not in it.
+_PASSED_ON = ("PATH", "HOME", "LANG", "TMPDIR", "CUDA_VISIBLE_DEVICES", "LD_LIBRARY_PATH")
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """One worker to start. `slots` is how many requests it runs at once."""
+
+    engine: Path
+    model: Path
+    device: Device
+    port: int
+    slots: int
+
+
+@dataclass(frozen=True, slots=True)
+class Launched:
+    """Where the worker will answer, and with which key. The key is in no command line."""
+
+    url: str
+    api_key: str
+    command: Command
+
+    def __repr__(self) -> str:
+        return f"Launched(url={self.url!r})"
+
+
+def launch(worker: Worker, run: Path) -> Launched:
+    """Write the worker's configuration below `run` (mode 0600) and say how to start it."""
+    api_key, admin_key = secrets.token_urlsafe(32), secrets.token_urlsafe(32)
+    port = worker.port or free_port()
+    arguments = [
+        *("--model-path", str(worker.model), "--host", "127.0.0.1", "--port", str(port)),
+        *("--device", worker.device, "--max-running-requests", str(worker.slots)),
+        *("--api-key", api_key, "--admin-api-key", admin_key),
+        *_COMMON_FLAGS,
+        *(_CPU_FLAGS if worker.device == "cpu" else ()),
+    ]
+    config = run / f"engine-{port}.json"
+    _write_private(config, {"device": worker.device, "arguments": arguments})
+    argv = [str(python(worker.engine)), "-m", "serving.engine_plugin.worker", str(config)]
+    return Launched(f"http://127.0.0.1:{port}", api_key, Command(argv, _environment(worker.device)))
+
+
+def free_port() -> int:
+    """A loopback port that was free a moment ago."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+        return port
+
+
+def _environment(device: Device) -> dict[str, str]:
+    kept = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
+    kept |= {"HF_HUB_OFFLINE": "1", "BULKHEAD_ENGINE_DEVICE": device}
+    if device == "cpu":
+        # With two threads the barriers cost more than the second core brings (measured: 3 times).
+        kept["OMP_NUM_THREADS"] = "1"
+    return kept
+
+
+def _write_private(path: Path, content: object) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    path.unlink(missing_ok=True)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        json.dump(content, file)
