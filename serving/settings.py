@@ -43,6 +43,7 @@ class Settings(BaseSettings):
     model: str = "smollm2-135m-instruct"
     model_path: Path | None = None
     engine_slots: int = Field(8, ge=1)
+    engine_start_seconds: float = Field(600.0, gt=0)
     engine_port: int = Field(0, ge=0, le=65535)
 
     retrieval: Switch = "on"

@@ -75,4 +75,5 @@ def worker_of(settings: Settings, model: Path) -> Worker:
         device=this_device(),
         port=settings.engine_port,
         slots=settings.engine_slots,
+        start_seconds=settings.engine_start_seconds,
     )

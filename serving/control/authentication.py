@@ -7,7 +7,7 @@ import hmac
 
 from sqlalchemy import select
 
-from isolation.context import OperatorContext, TenantContext
+from isolation.context import OperatorContext, TenantContext, require_operator
 from isolation.errors import InvalidApiKeyError, TenantSuspendedError
 from isolation.keys import matches, parse_key
 from isolation.mint import mint_operator, mint_tenant
@@ -15,7 +15,7 @@ from isolation.policy import tier
 from isolation.tenant_id import TenantId
 from serving.control.database import Database, utc_now
 from serving.control.tables import ApiKeyRow, TenantRow
-from serving.control.tenants import ACTIVE
+from serving.control.tenants import ACTIVE, PROBE_TENANT
 
 
 class ApiKeyAuthenticator:
@@ -64,6 +64,12 @@ class OperatorKeyAuthenticator:
         if not hmac.compare_digest(presented, self._digest):
             raise InvalidApiKeyError
         return mint_operator("admin-key")
+
+
+def probe_tenant(operator: OperatorContext) -> TenantContext:
+    """The platform's own tenant for probing engines: it has no data, and its id cannot be added."""
+    require_operator(operator, "the probe's tenant")
+    return mint_tenant(PROBE_TENANT, tier=tier("starter"), credential_id="probe")
 
 
 def _in_force(key: ApiKeyRow) -> bool:

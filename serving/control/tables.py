@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import ForeignKey, LargeBinary, String
+from sqlalchemy import ForeignKey, Index, LargeBinary, String
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 
@@ -57,3 +57,24 @@ class PendingWriteRow(Base):
 
     tenant_id: Mapped[str] = mapped_column(String(63), primary_key=True)
     document_id: Mapped[str] = mapped_column(String(256), primary_key=True)
+
+
+class UsageRow(Base):
+    """What one request consumed. Outlives its tenant: it is what a bill rests on."""
+
+    __tablename__ = "usage"
+    __table_args__ = (Index("ix_usage_tenant_id_created_at", "tenant_id", "created_at"),)
+
+    request_id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    tenant_id: Mapped[str] = mapped_column(String(63))
+    key_id: Mapped[str] = mapped_column(String(64))
+    model: Mapped[str] = mapped_column(String(128))
+    prompt_tokens: Mapped[int]
+    cached_tokens: Mapped[int]
+    completion_tokens: Mapped[int]
+    passages: Mapped[int]
+    queue_seconds: Mapped[float]
+    ttft_seconds: Mapped[float | None]
+    total_seconds: Mapped[float]
+    finish_reason: Mapped[str] = mapped_column(String(32))
+    created_at: Mapped[datetime]

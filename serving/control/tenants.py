@@ -17,6 +17,8 @@ from serving.control.errors import KeyNotFoundError, TenantExistsError, TenantNo
 from serving.control.tables import ApiKeyRow, TenantRow
 
 ACTIVE, SUSPENDED = "active", "suspended"
+# Probes run under this id, so no one else may.
+PROBE_TENANT = TenantId("platform-probe")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +40,12 @@ class TenantRegistry:
         """Add a tenant.
 
         Raises:
-            TenantExistsError: the id is taken.
+            TenantExistsError: the id is taken, or the platform's own.
             UnknownTierError: there is no such tier.
         """
         require_operator(operator, "adding a tenant")
+        if tenant == PROBE_TENANT:
+            raise TenantExistsError
         name = tier(tier_name).name
         row = TenantRow(id=tenant, tier=name, state=ACTIVE, created_at=utc_now())
         try:

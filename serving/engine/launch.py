@@ -6,15 +6,19 @@ import json
 import os
 import secrets
 import socket
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from serving.engine.install import Device, python
+from serving.errors import StartupError
 from serving.supervision.process import Command
 
 _CPU_FLAGS = (
     *("--attention-backend", "torch_native", "--dtype", "float32", "--disable-overlap-schedule"),
     *("--max-total-tokens", "16384"),
+    # Else the idle scheduler polls, and takes one core of a small machine for nothing.
+    "--sleep-on-idle",
 )
 _COMMON_FLAGS = (
     "--enable-cache-report",
@@ -23,19 +27,24 @@ _COMMON_FLAGS = (
     *("--default-priority-value", "0"),
     *("--log-level-http", "warning"),
 )
+_LOWEST_PORT, _PORTS = 20_000, 12_000
 # What a worker needs of this process's environment; the platform's own secrets are not in it.
 _PASSED_ON = ("PATH", "HOME", "LANG", "TMPDIR", "CUDA_VISIBLE_DEVICES", "LD_LIBRARY_PATH")
 
 
 @dataclass(frozen=True, slots=True)
 class Worker:
-    """One worker to start. `slots` is how many requests it runs at once."""
+    """One worker to start. `slots` is how many requests it runs at once.
+
+    It is stopped and started anew when it does not answer within `start_seconds`.
+    """
 
     engine: Path
     model: Path
     device: Device
     port: int
     slots: int
+    start_seconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,10 +77,19 @@ def launch(worker: Worker, run: Path) -> Launched:
 
 
 def free_port() -> int:
-    """A loopback port that was free a moment ago."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
+    """A loopback port that is free now.
+
+    Below the range that the kernel gives to outgoing connections: SGLang binds its port only at
+    the end of its start, and one of that range was taken meanwhile.
+
+    Raises:
+        StartupError: a hundred random ones are taken.
+    """
+    for _ in range(100):
+        port = _LOWEST_PORT + secrets.randbelow(_PORTS)
+        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
+    raise StartupError("No port is free for the engine. Set BULKHEAD_ENGINE_PORT.")
 
 
 def _environment(device: Device) -> dict[str, str]:

@@ -11,7 +11,7 @@ import os
 import sys
 import traceback
 
-from serving.engine_plugin import attestation
+from serving.engine_plugin import attestation, redaction
 
 # EX_CONFIG of sysexits.h: the supervisor's log shows that it was the configuration.
 _REFUSED = 78
@@ -21,6 +21,7 @@ def register() -> None:
     """Register all hooks, or end the process: an engine without them must not serve."""
     try:
         attestation.register()
+        redaction.register()
     except BaseException:
         traceback.print_exc(file=sys.stderr)
         sys.stderr.flush()

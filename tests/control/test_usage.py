@@ -1,0 +1,73 @@
+"""The usage ledger on a real SQLite."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from isolation.testing.contexts import operator_for_tests, tenant_for_tests
+from serving.control.database import Database
+from serving.control.usage import UsageLedger, UsageTotals
+from serving.metering.usage import UsageRecord
+
+FJELLVIK, VOLTBAY = tenant_for_tests("fjellvik"), tenant_for_tests("voltbay")
+LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
+
+
+def _record(request_id: str, prompt: int = 10) -> UsageRecord:
+    return UsageRecord(
+        request_id=request_id,
+        key_id="k",
+        model="base",
+        prompt_tokens=prompt,
+        cached_tokens=4,
+        completion_tokens=3,
+        passages=2,
+        queue_seconds=0.1,
+        ttft_seconds=None,
+        total_seconds=1.0,
+        finish_reason="stop",
+        created_at=datetime.now(UTC),
+    )
+
+
+@pytest.fixture
+async def ledger(tmp_path: Path) -> AsyncGenerator[UsageLedger, None]:
+    database = await Database.open(f"sqlite+aiosqlite:///{tmp_path}/bulkhead.db")
+    ledger = UsageLedger(database)
+    ledger.start()
+    yield ledger
+    await ledger.close()
+    await database.close()
+
+
+async def test_a_tenant_sees_its_own_sums_and_no_others(ledger: UsageLedger) -> None:
+    for number in range(3):
+        await ledger.of(FJELLVIK).record(_record(f"f{number}"))
+    await ledger.of(VOLTBAY).record(_record("v", prompt=1_000))
+    await ledger.flushed()
+    assert await ledger.of(FJELLVIK).totals(LONG_AGO) == UsageTotals(3, 30, 12, 9)
+    assert await ledger.of(VOLTBAY).totals(LONG_AGO) == UsageTotals(1, 1_000, 4, 3)
+    both = await ledger.totals(operator_for_tests(), LONG_AGO)
+    assert {tenant: sums.requests for tenant, sums in both.items()} == {"fjellvik": 3, "voltbay": 1}
+
+
+async def test_what_lies_before_the_period_does_not_count(ledger: UsageLedger) -> None:
+    await ledger.of(FJELLVIK).record(_record("f"))
+    await ledger.flushed()
+    tomorrow = datetime.now(UTC) + timedelta(days=1)
+    assert await ledger.of(FJELLVIK).totals(tomorrow) == UsageTotals(0, 0, 0, 0)
+
+
+async def test_closing_writes_what_still_waits(tmp_path: Path) -> None:
+    database = await Database.open(f"sqlite+aiosqlite:///{tmp_path}/bulkhead.db")
+    ledger = UsageLedger(database)
+    ledger.start()
+    for number in range(500):
+        await ledger.of(FJELLVIK).record(_record(f"f{number}"))
+    await ledger.close()
+    assert (await ledger.of(FJELLVIK).totals(LONG_AGO)).requests == 500
+    await database.close()
