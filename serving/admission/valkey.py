@@ -53,7 +53,7 @@ def connect(socket: Path) -> Redis:
 
 
 def connect_url(url: str) -> Redis:
-    """A client of a server (`redis://`, `rediss://`, `unix://`), of a bounded number of connections.
+    """A client of a server (`redis://`, `rediss://`, `unix://`) with a bounded connection pool.
 
     Beyond the bound, commands wait for a connection: a Unix socket refuses a rush of new ones.
     """

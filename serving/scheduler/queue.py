@@ -68,7 +68,10 @@ class FairQueue:
 
     def _grant(self) -> None:
         while self._free and len(self._counters):
-            _, granted = self._counters.pop()
+            tenant, granted = self._counters.pop()
+            if granted.cancelled():  # its task has not run since, and so is still in the line
+                self._counters.done(tenant)
+                continue
             self._free -= 1
             granted.set_result(None)
 
@@ -77,7 +80,7 @@ class FairQueue:
         if granted.done() and not granted.cancelled():
             self.leave(ctx)
         else:
-            self._counters.remove(ctx.tenant_id, granted)
+            self._counters.discard(ctx.tenant_id, granted)
 
 
 class TenantLine:

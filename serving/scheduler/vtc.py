@@ -39,11 +39,12 @@ class VirtualTokenCounters(Generic[Item]):
             self._waiting[tenant] = deque()
         self._waiting[tenant].append(item)
 
-    def remove(self, tenant: str, item: Item) -> None:
-        """Take a waiting item out."""
-        line = self._waiting[tenant]
-        line.remove(item)
-        self._forget_empty(tenant)
+    def discard(self, tenant: str, item: Item) -> None:
+        """Take an item out, if it still waits."""
+        line = self._waiting.get(tenant)
+        if line is not None and item in line:
+            line.remove(item)
+            self._forget_empty(tenant)
 
     def pop(self) -> tuple[str, Item]:
         """The oldest item of the tenant with the least counter, which now runs.
