@@ -29,6 +29,7 @@ class Settings(BaseSettings):
     host: str = "127.0.0.1"
     port: int = Field(8080, ge=0, le=65535)
     allowed_hosts: list[str] = []
+    link_hosts: list[str] = []
     data_dir: Path = Path(".bulkhead")
     admin_key: SecretStr | None = None
     master_key: SecretStr | None = None

@@ -100,3 +100,6 @@ _READERS: dict[str, Callable[[bytes], str]] = {
     ".csv": _csv,
     ".pdf": _pdf,
 }
+
+# The endings that are read.
+KINDS = frozenset(_READERS)

@@ -3,17 +3,29 @@
 from __future__ import annotations
 
 from fastapi import FastAPI
+from starlette.types import ASGIApp
 
+from serving.gateway.observed import Observed
 from serving.gateway.problems import install_error_handlers
-from serving.gateway.routes import chat, documents, health, models, retrieval
+from serving.gateway.routes import (
+    admin,
+    chat,
+    documents,
+    health,
+    metrics,
+    models,
+    page,
+    retrieval,
+    usage,
+)
 from serving.gateway.runtime import Runtime
 
 
-def create_app(runtime: Runtime) -> FastAPI:
+def create_app(runtime: Runtime) -> ASGIApp:
     """The application. The runtime's owner opens and closes its parts."""
     app = FastAPI(title="Bulkhead", docs_url=None, redoc_url=None, openapi_url=None)
     app.state.runtime = runtime
     install_error_handlers(app)
-    for module in (health, chat, documents, retrieval, models):
+    for module in (health, chat, documents, retrieval, models, usage, admin, metrics, page):
         app.include_router(module.router)
-    return app
+    return Observed(app, runtime.metrics)

@@ -23,7 +23,9 @@ def _bearer(request: Request) -> str:
 
 
 async def _tenant(request: Request) -> TenantContext:
-    return await _runtime(request).tenants_keys.authenticate(_bearer(request))
+    ctx = await _runtime(request).tenants_keys.authenticate(_bearer(request))
+    request.state.tenant = ctx.tenant_id  # a label for the log line, and nothing else
+    return ctx
 
 
 async def _operator(request: Request) -> OperatorContext:

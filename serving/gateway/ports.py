@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
 from typing import Protocol
 
 from isolation.context import OperatorContext, TenantContext
@@ -20,12 +19,16 @@ class Vault(Protocol):
         """Restores placeholders in a stream, cut anywhere."""
 
 
-@dataclass(frozen=True, slots=True)
-class Masked:
+class Masked(Protocol):
     """Texts with placeholders, and the vault that restores them."""
 
-    texts: list[str]
-    vault: Vault
+    @property
+    def texts(self) -> list[str]:
+        """In the order they came."""
+
+    @property
+    def vault(self) -> Vault:
+        """What the placeholders stand for."""
 
 
 class Masker(Protocol):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from rag.embedding.port import Embedder
+from serving.control.tenants import TenantRegistry
+from serving.control.usage import UsageLedger
 from serving.gateway.chat import ChatService
 from serving.gateway.ports import (
     Ingestion,
@@ -13,6 +15,7 @@ from serving.gateway.ports import (
     Retrieval,
     TenantAuthenticator,
 )
+from serving.metering.metrics import Metrics
 from serving.settings import Settings
 
 
@@ -25,14 +28,34 @@ class Readiness:
 
 
 @dataclass(frozen=True, slots=True)
+class DemoTenant:
+    """A demo merchant with its key."""
+
+    id: str
+    api_key: str
+    tier: str
+
+    def __repr__(self) -> str:
+        return f"DemoTenant(id={self.id!r})"
+
+
+@dataclass(frozen=True, slots=True)
 class Runtime:
-    """Everything the routes reach. Shared parts only: each is bound to a tenant at its use."""
+    """Everything the routes reach. Shared parts only: each is bound to a tenant at its use.
+
+    chat: None in a process that has no engine (the command line, without a gateway).
+    demo: what the chat page may offer, in demo mode.
+    """
 
     settings: Settings
+    registry: TenantRegistry
+    usage: UsageLedger
+    metrics: Metrics
     tenants_keys: TenantAuthenticator
     operator_keys: OperatorAuthenticator
-    chat: ChatService
+    chat: ChatService | None
     retriever: Retrieval
     ingestor: Ingestion
     embedder: Embedder
     readiness: Callable[[], Readiness]
+    demo: Callable[[], Sequence[DemoTenant]] = tuple

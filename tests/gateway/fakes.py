@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import cast
 
 from isolation.context import OperatorContext, TenantContext
 from isolation.errors import InvalidApiKeyError
@@ -16,12 +17,15 @@ from isolation.testing.contexts import operator_for_tests, tenant_for_tests
 from rag.catalog import CatalogEntry
 from rag.documents import Document, Passage
 from rag.errors import DocumentNotFoundError
+from serving.control.database import Database
+from serving.control.tenants import TenantRegistry
+from serving.control.usage import UsageLedger
 from serving.engine.client import EngineClient
 from serving.engine.tokens import ByteCounter
 from serving.errors import ConcurrencyLimitError
 from serving.gateway.chat import ChatOptions, ChatParts, ChatService
-from serving.gateway.ports import Masked
 from serving.gateway.runtime import Readiness, Runtime
+from serving.metering.metrics import Metrics
 from serving.metering.usage import UsageRecord
 from serving.settings import Settings
 
@@ -103,6 +107,12 @@ class Restoring:
 class Vault:
     def stream(self, ctx: TenantContext) -> Restoring:
         return Restoring({"<EMAIL_1>": "ada@example.com"})
+
+
+@dataclass
+class Masked:
+    texts: list[str]
+    vault: Vault
 
 
 class Masker:
@@ -238,6 +248,10 @@ def runtime(engine: EngineClient, *, search: Search, limiter: Limiter, ledger: L
     options = ChatOptions(top_k=3, passage_tokens=400, default_max_tokens=64, queue_seconds=5)
     return Runtime(
         settings=Settings(),
+        # The operator's routes are tested on the real database (tests/embedded).
+        registry=TenantRegistry(cast("Database", None)),
+        usage=UsageLedger(cast("Database", None)),
+        metrics=Metrics(),
         tenants_keys=Keys(),
         operator_keys=OperatorKeys(),
         chat=ChatService(parts, options),

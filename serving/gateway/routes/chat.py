@@ -15,6 +15,7 @@ from starlette.responses import Response
 
 from isolation.errors import RequestRefusedError
 from serving.engine.client import TokenUsage
+from serving.errors import EngineUnavailableError
 from serving.gateway.answer import AnswerEnd, AnswerPart, AnswerText
 from serving.gateway.bodies import read_body
 from serving.gateway.chat_request import ChatRequest, parse_chat_request
@@ -30,6 +31,8 @@ router = APIRouter()
 @router.post("/v1/chat/completions")
 async def complete(request: Request, ctx: Tenant, parts: Parts) -> Response:
     """Answer a chat from the tenant's own documents."""
+    if parts.chat is None:
+        raise EngineUnavailableError
     asked = parse_chat_request(await read_body(request, parts.settings.max_body_bytes))
     answer = parts.chat.of(ctx).answer(asked)
     frame = _Frame(asked)

@@ -1,0 +1,105 @@
+"""How commands reach the platform: over HTTP, to a running gateway, or to one made in-process.
+
+So every command goes through the same checks as any caller, and there is one way to do a thing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import httpx
+
+from isolation.errors import BulkheadError
+from serving.data_folder import gateway_socket
+from serving.embedded.core import open_core, runtime_without_engine
+from serving.errors import DataFolderInUseError, StartupError
+from serving.gateway.app import create_app
+from serving.key_files import admin_key
+from serving.settings import Settings
+
+_TIMEOUT = httpx.Timeout(300, connect=10)
+_KEY_SECONDS = 3_600
+
+
+class CallFailedError(BulkheadError):
+    """The platform refused a command; the message is the platform's."""
+
+    code = "call_failed"
+
+
+@asynccontextmanager
+async def operator_client(
+    settings: Settings, url: str | None = None
+) -> AsyncGenerator[httpx.AsyncClient, None]:
+    """A client with the operator's key: of `url`, the gateway that runs, or one made here.
+
+    Raises:
+        StartupError: there is none and none can be made.
+    """
+    if url is not None:
+        key = settings.admin_key
+        if key is None:
+            raise StartupError("Set BULKHEAD_ADMIN_KEY to the operator's key of that gateway.")
+        async with _client(url, key.get_secret_value(), None) as client:
+            yield client
+        return
+    try:
+        async with open_core(settings) as core:
+            app = httpx.ASGITransport(create_app(runtime_without_engine(core)))
+            async with _client("http://bulkhead", admin_key(settings), app) as client:
+                yield client
+    except DataFolderInUseError:
+        socket = httpx.AsyncHTTPTransport(uds=str(gateway_socket(settings.data_dir)))
+        async with _client("http://bulkhead", admin_key(settings), socket) as client:
+            yield client
+
+
+@asynccontextmanager
+async def tenant_client(
+    operator: httpx.AsyncClient, tenant: str
+) -> AsyncGenerator[httpx.AsyncClient, None]:
+    """A client with a short-lived key of one tenant, which is revoked at the end."""
+    asked = {"tenant_id": tenant, "expires_in_seconds": _KEY_SECONDS}
+    issued = await call(operator, "POST", "/admin/v1/keys", json=asked)
+    headers = {"Authorization": f"Bearer {issued['api_key']}"}
+    client = httpx.AsyncClient(
+        base_url=operator.base_url, transport=operator._transport, headers=headers, timeout=_TIMEOUT
+    )
+    try:
+        yield client
+    finally:
+        await call(operator, "DELETE", f"/admin/v1/keys/{issued['id']}")
+
+
+async def call(client: httpx.AsyncClient, method: str, path: str, **request: Any) -> dict[str, Any]:
+    """One call's JSON.
+
+    Raises:
+        CallFailedError: it was refused, or there is no answer.
+    """
+    try:
+        response = await client.request(method, path, **request)
+    except httpx.HTTPError:
+        raise CallFailedError("The gateway does not answer. Is it still running?") from None
+    if response.is_error:
+        raise CallFailedError(refusal(response))
+    body: dict[str, Any] = response.json()
+    return body
+
+
+def refusal(response: httpx.Response) -> str:
+    """A refusal as one line, from either of the two error shapes."""
+    try:
+        body = response.json()
+        error = body.get("error", {})
+        code = error.get("code") or body.get("code")
+        return f"{error.get('message') or body.get('detail')} ({code})"
+    except (ValueError, AttributeError):
+        return f"The gateway answered {response.status_code}."
+
+
+def _client(url: str, key: str, transport: httpx.AsyncBaseTransport | None) -> httpx.AsyncClient:
+    headers = {"Authorization": f"Bearer {key}"}
+    return httpx.AsyncClient(base_url=url, headers=headers, transport=transport, timeout=_TIMEOUT)

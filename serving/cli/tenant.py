@@ -1,0 +1,94 @@
+"""`bulkhead tenant add | list | suspend | resume`, `bulkhead key issue | revoke`, `bulkhead usage`."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Annotated, Any
+
+import httpx
+import typer
+from rich.table import Table
+
+from serving.cli.client import call, operator_client
+from serving.cli.output import err, out
+from serving.settings import Settings
+
+tenants = typer.Typer(help="The tenants of the platform.", no_args_is_help=True)
+keys = typer.Typer(help="The tenants' API keys.", no_args_is_help=True)
+
+_Url = Annotated[
+    str | None, typer.Option(help="A gateway elsewhere; else the one on this machine.")
+]
+
+
+@tenants.command("add")
+def add(tenant: str, tier: str = "starter", url: _Url = None) -> None:
+    """Add a tenant."""
+    body = {"id": tenant, "tier": tier}
+    _run(url, lambda client: call(client, "POST", "/admin/v1/tenants", json=body))
+    out.print(f"{tenant}: added ({tier}). Issue a key with 'bulkhead key issue {tenant}'.")
+
+
+@tenants.command("list")
+def list_tenants(url: _Url = None) -> None:
+    """All tenants."""
+    answer = _run(url, lambda client: call(client, "GET", "/admin/v1/tenants"))
+    table = Table("tenant", "tier", "state")
+    for tenant in answer["data"]:
+        table.add_row(tenant["id"], tenant["tier"], tenant["state"])
+    out.print(table)
+
+
+@tenants.command("suspend")
+def suspend(tenant: str, url: _Url = None) -> None:
+    """Refuse a tenant's requests from now on; its data stays."""
+    _change(tenant, "suspended", url)
+
+
+@tenants.command("resume")
+def resume(tenant: str, url: _Url = None) -> None:
+    """Take a suspended tenant back into service."""
+    _change(tenant, "active", url)
+
+
+@keys.command("issue")
+def issue(tenant: str, expires_in_seconds: int | None = None, url: _Url = None) -> None:
+    """Issue a key. It is printed once, to standard output, and kept nowhere."""
+    body = {"tenant_id": tenant, "expires_in_seconds": expires_in_seconds}
+    answer = _run(url, lambda client: call(client, "POST", "/admin/v1/keys", json=body))
+    err.print(f"key {answer['id']} of {tenant}, shown this once:", style="dim")
+    out.print(answer["api_key"], markup=False)
+
+
+@keys.command("revoke")
+def revoke(key_id: str, url: _Url = None) -> None:
+    """Revoke a key by its id: the part between the underscores."""
+    _run(url, lambda client: call(client, "DELETE", f"/admin/v1/keys/{key_id}"))
+    out.print(f"{key_id}: revoked")
+
+
+def usage(url: _Url = None) -> None:
+    """What each tenant used in this calendar month."""
+    answer = _run(url, lambda client: call(client, "GET", "/admin/v1/usage"))
+    columns = ("requests", "prompt_tokens", "cached_tokens", "completion_tokens")
+    table = Table("tenant", *columns)
+    for row in answer["data"]:
+        table.add_row(row["tenant_id"], *(f"{row[column]:,}" for column in columns))
+    out.print(table)
+
+
+def _change(tenant: str, state: str, url: str | None) -> None:
+    path = f"/admin/v1/tenants/{tenant}"
+    _run(url, lambda client: call(client, "PATCH", path, json={"state": state}))
+    out.print(f"{tenant}: {state}")
+
+
+def _run(
+    url: str | None, work: Callable[[httpx.AsyncClient], Awaitable[dict[str, Any]]]
+) -> dict[str, Any]:
+    async def run() -> dict[str, Any]:
+        async with operator_client(Settings(), url) as client:
+            return await work(client)
+
+    return asyncio.run(run())

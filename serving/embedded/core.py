@@ -1,0 +1,109 @@
+"""What holds data: the database, the vector store, and what reads and writes them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+
+from isolation.context import OperatorContext
+from rag.embedding.minilm import MiniLmEmbedder
+from rag.ingest import Ingestor
+from rag.retrieve import Retriever
+from rag.store.edge import EdgeVectorStore
+from serving.control.authentication import ApiKeyAuthenticator, OperatorKeyAuthenticator
+from serving.control.catalog import SqlDocumentCatalog
+from serving.control.database import Database
+from serving.control.tenants import TenantRegistry
+from serving.control.usage import UsageLedger
+from serving.data_folder import owned
+from serving.errors import StartupError
+from serving.gateway.runtime import Readiness, Runtime
+from serving.key_files import admin_key
+from serving.metering.metrics import Metrics
+from serving.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Core:
+    """The parts that the gateway and the command line share."""
+
+    settings: Settings
+    operator: OperatorContext
+    database: Database
+    registry: TenantRegistry
+    tenants_keys: ApiKeyAuthenticator
+    operator_keys: OperatorKeyAuthenticator
+    embedder: MiniLmEmbedder
+    ingestor: Ingestor
+    retriever: Retriever
+    usage: UsageLedger
+
+
+@asynccontextmanager
+async def open_core(settings: Settings) -> AsyncGenerator[Core, None]:
+    """Own the data folder, migrate the database, open the shard, finish interrupted writes.
+
+    Raises:
+        StartupError: something is in the way; the message is one line with the way out.
+    """
+    _refuse_what_is_not_built(settings)
+    async with AsyncExitStack() as stack:
+        stack.enter_context(owned(settings.data_dir))
+        key = admin_key(settings)
+        operator_keys = OperatorKeyAuthenticator(key)
+        operator = operator_keys.authenticate(key)
+        database = await Database.open(_database_url(settings))
+        stack.push_async_callback(database.close)
+        embedder = MiniLmEmbedder()
+        stack.callback(embedder.close)
+        store = EdgeVectorStore.open(settings.data_dir / "vectors", embedder.dimension)
+        stack.push_async_callback(store.close)
+        usage = UsageLedger(database)
+        usage.start()
+        stack.push_async_callback(usage.close)
+        ingestor = Ingestor(store, SqlDocumentCatalog(database), embedder)
+        await ingestor.reconcile(operator)
+        yield Core(
+            settings=settings,
+            operator=operator,
+            database=database,
+            registry=TenantRegistry(database),
+            tenants_keys=ApiKeyAuthenticator(database),
+            operator_keys=operator_keys,
+            embedder=embedder,
+            ingestor=ingestor,
+            retriever=Retriever(store, embedder),
+            usage=usage,
+        )
+
+
+def runtime_without_engine(core: Core) -> Runtime:
+    """Everything but chats: for the command line, when no gateway runs."""
+    return Runtime(
+        settings=core.settings,
+        registry=core.registry,
+        usage=core.usage,
+        metrics=Metrics(),
+        tenants_keys=core.tenants_keys,
+        operator_keys=core.operator_keys,
+        chat=None,
+        retriever=core.retriever,
+        ingestor=core.ingestor,
+        embedder=core.embedder,
+        readiness=lambda: Readiness(False, "there is no engine in this process"),
+    )
+
+
+def _database_url(settings: Settings) -> str:
+    if settings.database_url is not None:
+        return settings.database_url
+    return f"sqlite+aiosqlite:///{(settings.data_dir / 'bulkhead.db').absolute()}"
+
+
+def _refuse_what_is_not_built(settings: Settings) -> None:
+    """A setting that would be ignored silently is refused."""
+    if settings.qdrant_url is not None:
+        raise StartupError(
+            "This version keeps vectors in Qdrant Edge only. Unset BULKHEAD_QDRANT_URL."
+        )

@@ -1,0 +1,108 @@
+"""A whole gateway in this process: the one place, beside `app`, that wires the parts together."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+from isolation.guard.links import LinkGuard
+from isolation.masking.detector import PresidioDetector
+from isolation.masking.masker import Masker
+from isolation.namespaces import NamespaceDeriver
+from serving.admission.concurrency import ValkeyConcurrency
+from serving.embedded.core import Core
+from serving.embedded.engine import Engine, cache_scope, make_engine
+from serving.embedded.valkey import open_valkey
+from serving.engine.launch import Worker
+from serving.engine.tokens import ByteCounter, TokenCounter, TokenizerCounter
+from serving.gateway.chat import ChatOptions, ChatParts, ChatService
+from serving.gateway.runtime import DemoTenant, Readiness, Runtime
+from serving.key_files import derived_key
+from serving.metering.metrics import Metrics
+from serving.scheduler.queue import FairQueue
+from serving.settings import Settings
+
+
+@asynccontextmanager
+async def open_gateway(
+    core: Core,
+    *,
+    worker: Worker | None,
+    on_refused: Callable[[str], None],
+    demo: Callable[[], Sequence[DemoTenant]] = tuple,
+) -> AsyncGenerator[Runtime, None]:
+    """The parts of a gateway over `core`; the engine starts, and is not waited for.
+
+    worker: the engine to run here; None where the settings name one by URL.
+    on_refused: told why an engine was refused by the probe.
+    """
+    settings = core.settings
+    async with AsyncExitStack() as stack:
+        redis = await stack.enter_async_context(open_valkey(settings))
+        engine = make_engine(settings, worker, core.operator, on_refused)
+        stack.push_async_callback(engine.close)
+        engine.start()
+        masker = await _masker(settings, stack)
+        model = worker.model if worker is not None else settings.model_path
+        parts = ChatParts(
+            engine=engine.client,
+            tokens=_token_counter(model),
+            namespaces=NamespaceDeriver(derived_key(settings, "namespace")),
+            scope=cache_scope(settings, model),
+            limiter=ValkeyConcurrency(redis),
+            queue=FairQueue(settings.engine_slots),
+            usage=core.usage,
+            masker=masker,
+            retriever=core.retriever if settings.retrieval == "on" else None,
+            guard=_guards(settings),
+        )
+        yield _runtime(core, engine, ChatService(parts, _options(settings)), demo)
+
+
+def _runtime(
+    core: Core, engine: Engine, chat: ChatService, demo: Callable[[], Sequence[DemoTenant]]
+) -> Runtime:
+    return Runtime(
+        settings=core.settings,
+        registry=core.registry,
+        usage=core.usage,
+        metrics=Metrics(),
+        tenants_keys=core.tenants_keys,
+        operator_keys=core.operator_keys,
+        chat=chat,
+        retriever=core.retriever,
+        ingestor=core.ingestor,
+        embedder=core.embedder,
+        readiness=lambda: Readiness(engine.ready, engine.detail),
+        demo=demo,
+    )
+
+
+async def _masker(settings: Settings, stack: AsyncExitStack) -> Masker | None:
+    if settings.masking == "off":
+        return None
+    # Loading takes seconds, and the engine loads meanwhile.
+    masker = Masker(await asyncio.to_thread(PresidioDetector))
+    stack.callback(masker.close)
+    return masker
+
+
+def _token_counter(model: Path | None) -> Callable[[], TokenCounter]:
+    counter = TokenizerCounter(model) if model is not None else ByteCounter()
+    return lambda: counter
+
+
+def _guards(settings: Settings) -> Callable[[object], LinkGuard]:
+    guard = LinkGuard(frozenset(host.lower() for host in settings.link_hosts))
+    return lambda ctx: guard
+
+
+def _options(settings: Settings) -> ChatOptions:
+    return ChatOptions(
+        top_k=settings.top_k,
+        passage_tokens=settings.passage_tokens,
+        default_max_tokens=settings.default_max_tokens,
+        queue_seconds=settings.queue_seconds,
+    )

@@ -1,0 +1,60 @@
+"""Around the application: a log line and a measurement for each request, none of its content."""
+
+from __future__ import annotations
+
+import time
+
+import structlog
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from serving.metering.metrics import Metrics
+
+_log = structlog.get_logger(__name__)
+
+
+class Observed:
+    """ASGI middleware, outermost.
+
+    An error that reaches it has been answered and logged already (`problems`); it goes no further,
+    because the server would log its text.
+    """
+
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+        self._app = app
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        status, begun = 0, time.monotonic()
+
+        async def watched(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        try:
+            await self._app(scope, receive, watched)
+        except Exception as error:
+            if not status:
+                raise
+            _log.error("request.broke_off", error=type(error).__name__)
+        finally:
+            self._note(scope, status or 499, time.monotonic() - begun)
+
+    def _note(self, scope: Scope, status: int, seconds: float) -> None:
+        # The route's pattern, not the path: ids are the tenant's own.
+        route = getattr(scope.get("route"), "path", "unknown")
+        self._metrics.requests.labels(route, str(status)).inc()
+        self._metrics.seconds.labels(route).observe(seconds)
+        if route not in ("/healthz", "/readyz", "/metrics"):
+            _log.info(
+                "request",
+                method=scope["method"],
+                route=route,
+                status=status,
+                ms=round(seconds * 1000, 1),
+                tenant=scope.get("state", {}).get("tenant"),
+            )

@@ -1,0 +1,92 @@
+"""`/admin/v1`: tenants, keys and usage, for the operator alone. Errors are RFC 9457 problems."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from datetime import datetime, timedelta
+from typing import Any, Literal
+
+from fastapi import APIRouter
+from pydantic import BaseModel, ConfigDict, Field
+
+from isolation.tenant_id import tenant_id
+from serving.gateway.dependencies import Operator, Parts
+from serving.gateway.routes.usage import month_begin
+
+router = APIRouter(prefix="/admin/v1")
+
+
+class _NewTenant(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    id: str
+    tier: str = "starter"
+
+
+class _TenantChange(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    state: Literal["active", "suspended"]
+
+
+class _NewKey(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    tenant_id: str
+    expires_in_seconds: int | None = Field(None, ge=1, le=10 * 365 * 86_400)
+
+
+@router.post("/tenants", status_code=201)
+async def add_tenant(asked: _NewTenant, operator: Operator, parts: Parts) -> dict[str, Any]:
+    """Add a tenant; 409 if there is one of this id."""
+    tenant = tenant_id(asked.id)
+    await parts.registry.add(operator, tenant, asked.tier)
+    return {"object": "tenant", "id": tenant, "tier": asked.tier, "state": "active"}
+
+
+@router.get("/tenants")
+async def list_tenants(operator: Operator, parts: Parts) -> dict[str, Any]:
+    """All tenants."""
+    tenants = await parts.registry.list(operator)
+    return {
+        "object": "list",
+        "data": [{"object": "tenant", **asdict(tenant)} for tenant in tenants],
+    }
+
+
+@router.patch("/tenants/{name}")
+async def change_tenant(
+    name: str, asked: _TenantChange, operator: Operator, parts: Parts
+) -> dict[str, Any]:
+    """Suspend a tenant, or take it back into service."""
+    suspended = asked.state == "suspended"
+    await parts.registry.set_suspended(operator, tenant_id(name), suspended)
+    return {"object": "tenant", "id": name, "state": asked.state}
+
+
+@router.post("/keys", status_code=201)
+async def issue_key(asked: _NewKey, operator: Operator, parts: Parts) -> dict[str, Any]:
+    """A new key of a tenant; its text is in this answer and nowhere else."""
+    seconds = asked.expires_in_seconds
+    key = await parts.registry.issue_key(
+        operator,
+        tenant_id(asked.tenant_id),
+        expires_in=timedelta(seconds=seconds) if seconds is not None else None,
+    )
+    return {"object": "api_key", "id": key.key_id, "api_key": key.text}
+
+
+@router.delete("/keys/{key_id}")
+async def revoke_key(key_id: str, operator: Operator, parts: Parts) -> dict[str, Any]:
+    """Revoke a key, at once and for good."""
+    await parts.registry.revoke_key(operator, key_id)
+    return {"object": "api_key", "id": key_id, "revoked": True}
+
+
+@router.get("/usage")
+async def usage(operator: Operator, parts: Parts, since: datetime | None = None) -> dict[str, Any]:
+    """The sums of each tenant; without `since`, of this calendar month (UTC)."""
+    begin = since or month_begin()
+    totals = await parts.usage.totals(operator, begin)
+    data = [{"tenant_id": tenant, **asdict(sums)} for tenant, sums in totals.items()]
+    return {"object": "list", "since": begin.isoformat(), "data": data}

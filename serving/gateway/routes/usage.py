@@ -1,0 +1,26 @@
+"""`GET /v1/usage`: what the tenant has used."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import Any
+
+from fastapi import APIRouter
+
+from serving.gateway.dependencies import Parts, Tenant
+
+router = APIRouter()
+
+
+@router.get("/v1/usage")
+async def usage(ctx: Tenant, parts: Parts, since: datetime | None = None) -> dict[str, Any]:
+    """The tenant's sums since then; without `since`, of this calendar month (UTC)."""
+    begin = since or month_begin()
+    totals = await parts.usage.of(ctx).totals(begin)
+    return {"object": "usage", "since": begin.isoformat(), **asdict(totals)}
+
+
+def month_begin() -> datetime:
+    """The first moment of this calendar month, UTC."""
+    return datetime.now(UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)

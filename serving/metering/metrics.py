@@ -1,0 +1,34 @@
+"""Prometheus metrics of the gateway. No label names a tenant: `/v1/usage` and the ledger do."""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
+
+
+class Metrics:
+    """One gateway's metrics."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.requests = Counter(
+            "bulkhead_http_requests_total",
+            "Requests answered.",
+            ("route", "status"),
+            registry=self.registry,
+        )
+        self.seconds = Histogram(
+            "bulkhead_http_request_seconds",
+            "Time to the last byte of the answer.",
+            ("route",),
+            buckets=_SECONDS,
+            registry=self.registry,
+        )
+        self.engine_ready = Gauge(
+            "bulkhead_engine_ready", "1 while a probed engine is there.", registry=self.registry
+        )
+
+    def exposition(self) -> bytes:
+        """Prometheus' text format."""
+        return generate_latest(self.registry)
