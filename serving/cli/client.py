@@ -5,6 +5,7 @@ So every command goes through the same checks as any caller, and there is one wa
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -12,10 +13,14 @@ from typing import Any
 import httpx
 
 from isolation.errors import BulkheadError
+from serving.cli.engine import prepared, worker_of
+from serving.cli.output import fail, note
 from serving.data_folder import gateway_socket
-from serving.embedded.core import open_core, runtime_without_engine
+from serving.embedded.core import Core, open_core, runtime_without_engine
+from serving.embedded.gateway import open_gateway
 from serving.errors import DataFolderInUseError, StartupError
 from serving.gateway.app import create_app
+from serving.gateway.runtime import Runtime
 from serving.key_files import admin_key
 from serving.settings import Settings
 
@@ -31,7 +36,7 @@ class CallFailedError(BulkheadError):
 
 @asynccontextmanager
 async def operator_client(
-    settings: Settings, url: str | None = None
+    settings: Settings, url: str | None = None, *, with_engine: bool = False
 ) -> AsyncGenerator[httpx.AsyncClient, None]:
     """A client with the operator's key: of `url`, the gateway that runs, or one made here.
 
@@ -46,14 +51,30 @@ async def operator_client(
             yield client
         return
     try:
-        async with open_core(settings) as core:
-            app = httpx.ASGITransport(create_app(runtime_without_engine(core)))
+        async with open_core(settings) as core, _runtime(core, with_engine) as runtime:
+            app = httpx.ASGITransport(create_app(runtime))
             async with _client("http://bulkhead", admin_key(settings), app) as client:
                 yield client
     except DataFolderInUseError:
         socket = httpx.AsyncHTTPTransport(uds=str(gateway_socket(settings.data_dir)))
         async with _client("http://bulkhead", admin_key(settings), socket) as client:
             yield client
+
+
+@asynccontextmanager
+async def _runtime(core: Core, with_engine: bool) -> AsyncGenerator[Runtime, None]:
+    if not with_engine:
+        yield runtime_without_engine(core)
+        return
+    note("no gateway runs here: starting an engine for this one command")
+    settings = core.settings
+    worker = None
+    if not settings.engine_urls:
+        worker = worker_of(settings, await asyncio.to_thread(prepared, settings))
+    async with open_gateway(core, worker=worker, on_refused=fail) as runtime:
+        while not runtime.readiness().ready:  # noqa: ASYNC110 - it can only be asked
+            await asyncio.sleep(0.1)
+        yield runtime
 
 
 @asynccontextmanager

@@ -1,4 +1,4 @@
-"""`bulkhead tenant add | list | suspend | resume`, `bulkhead key issue | revoke`, `bulkhead usage`."""
+"""`bulkhead tenant`, `bulkhead key` and `bulkhead usage`."""
 
 from __future__ import annotations
 
@@ -17,9 +17,7 @@ from serving.settings import Settings
 tenants = typer.Typer(help="The tenants of the platform.", no_args_is_help=True)
 keys = typer.Typer(help="The tenants' API keys.", no_args_is_help=True)
 
-_Url = Annotated[
-    str | None, typer.Option(help="A gateway elsewhere; else the one on this machine.")
-]
+_Url = Annotated[str | None, typer.Option(help="A gateway elsewhere.")]
 
 
 @tenants.command("add")
