@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed-$(shell cat pyproject.toml requirements/gateway.lock 2>/dev/null | sha256sum | cut -c1-16)
 
-.PHONY: help install format lint types architecture tests test clean
+.PHONY: help install serve engine format lint types architecture tests test clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk 'BEGIN {FS = ":.*## "} {printf "  %-14s %s\n", $$1, $$2}'
@@ -18,6 +18,12 @@ $(STAMP):
 	@rm -f $(VENV)/.installed-* && touch $@
 
 install: $(STAMP) ## make the environment from the lock
+
+serve: install ## start the chat backend with two demo merchants on http://127.0.0.1:8080
+	@$(BIN)/bulkhead serve --demo examples/merchants
+
+engine: install ## make the engine's environment and a small model for the tests
+	@$(BIN)/bulkhead engine install --model tiny
 
 format: install ## rewrite the code in the house format
 	$(BIN)/ruff format .
@@ -33,10 +39,10 @@ types: install ## mypy, strict
 architecture: install ## which package may import which
 	$(BIN)/lint-imports
 
-tests: install ## pytest
+tests: install engine ## pytest
 	$(BIN)/python -m pytest
 
 test: lint types architecture tests ## all checks; what CI runs
 
-clean: ## remove environments and caches
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache dist
+clean: ## remove environments, caches and the demo's data
+	rm -rf $(VENV) .venv-engine .bulkhead .mypy_cache .ruff_cache .pytest_cache .import_linter_cache dist

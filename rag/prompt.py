@@ -93,8 +93,10 @@ def _source(number: int, passage: Passage) -> str:
 def _with_sources(question: str, sources: Sequence[Passage]) -> str:
     if not sources:
         return question
-    listed = "\n\n".join(_source(number, passage) for number, passage in enumerate(sources, 1))
+    # The best one last and the question once more: a small model reads what stands nearest.
+    numbered = [_source(number, passage) for number, passage in enumerate(sources, 1)]
+    listed = "\n\n".join(reversed(numbered))
     return (
         f"{question}\n\nSources:\n\n{listed}\n\n"
-        "Answer the question above from these sources and name the source like [1]."
+        f"Answer the customer's question with a full sentence from the sources. {question}"
     )

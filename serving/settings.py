@@ -5,16 +5,21 @@ Left alone, everything runs embedded below `data_dir`; a URL replaces a part by 
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
+    SettingsError,
     YamlConfigSettingsSource,
 )
+from yaml import YAMLError
+
+from serving.errors import StartupError
 
 Switch = Literal["on", "off"]
 
@@ -68,3 +73,23 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         return (init_settings, env_settings, YamlConfigSettingsSource(settings_cls))
+
+
+def load_settings() -> Settings:
+    """The settings of this process.
+
+    Raises:
+        StartupError: one of them is wrong; the message names it, and never its value.
+    """
+    try:
+        return Settings()
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False, include_context=False)[0]
+        name = str(first["loc"][0]) if first["loc"] else "?"
+        raise StartupError(f"BULKHEAD_{name.upper()}: {first['msg']}.") from None
+    except SettingsError as error:
+        found = re.search(r'field "(\w+)"', str(error))
+        name = found[1].upper() if found else "?"
+        raise StartupError(f"BULKHEAD_{name} is not valid JSON.") from None
+    except (OSError, YAMLError):
+        raise StartupError("bulkhead.yaml cannot be read, or is not valid YAML.") from None

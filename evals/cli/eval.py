@@ -13,7 +13,7 @@ from rich.table import Table
 from evals.quality.demo import Answered, Deployment, as_json, ask_all, summary
 from evals.report import write
 from serving.cli.output import err, out
-from serving.settings import Settings
+from serving.settings import load_settings
 
 app = typer.Typer(help="Evaluations of answers.", no_args_is_help=True)
 
@@ -31,7 +31,7 @@ def demo(
     save: Annotated[Path | None, typer.Option("--out", help="Write the result as JSON.")] = None,
 ) -> None:
     """Ask the running demo its ten questions, streamed and not. Fails on a foreign passage."""
-    deployment = Deployment.of(Settings().data_dir / "demo.json", merchants)
+    deployment = Deployment.of(load_settings().data_dir / "demo.json", merchants)
     answers = asyncio.run(_ask(deployment))
     counts = summary(answers)
     columns = ("answers", "right_passage", "right_passage_first", "fact_in_answer", "foreign")

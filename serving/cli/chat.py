@@ -12,7 +12,7 @@ import typer
 
 from serving.cli.client import CallFailedError, operator_client, refusal, tenant_client
 from serving.cli.output import out
-from serving.settings import Settings
+from serving.settings import load_settings
 
 
 def command(
@@ -32,7 +32,7 @@ async def _chat(tenant: str, question: str, url: str | None) -> None:
     }
     citations: list[dict[str, Any]] = []
     async with (
-        operator_client(Settings(), url, with_engine=True) as operator,
+        operator_client(load_settings(), url, with_engine=True) as operator,
         tenant_client(operator, tenant) as own,
         own.stream("POST", "/v1/chat/completions", json=body) as response,
     ):

@@ -5,7 +5,6 @@ So every command goes through the same checks as any caller, and there is one wa
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -13,14 +12,8 @@ from typing import Any
 import httpx
 
 from isolation.errors import BulkheadError
-from serving.cli.engine import prepared, worker_of
-from serving.cli.output import fail, note
-from serving.data_folder import gateway_socket
-from serving.embedded.core import Core, open_core, runtime_without_engine
-from serving.embedded.gateway import open_gateway
+from serving.data_folder import gateway_socket, owned
 from serving.errors import DataFolderInUseError, StartupError
-from serving.gateway.app import create_app
-from serving.gateway.runtime import Runtime
 from serving.key_files import admin_key
 from serving.settings import Settings
 
@@ -50,31 +43,26 @@ async def operator_client(
         async with _client(url, key.get_secret_value(), None) as client:
             yield client
         return
-    try:
-        async with open_core(settings) as core, _runtime(core, with_engine) as runtime:
-            app = httpx.ASGITransport(create_app(runtime))
-            async with _client("http://bulkhead", admin_key(settings), app) as client:
-                yield client
-    except DataFolderInUseError:
+    if _gateway_runs(settings):
         socket = httpx.AsyncHTTPTransport(uds=str(gateway_socket(settings.data_dir)))
         async with _client("http://bulkhead", admin_key(settings), socket) as client:
             yield client
-
-
-@asynccontextmanager
-async def _runtime(core: Core, with_engine: bool) -> AsyncGenerator[Runtime, None]:
-    if not with_engine:
-        yield runtime_without_engine(core)
         return
-    note("no gateway runs here: starting an engine for this one command")
-    settings = core.settings
-    worker = None
-    if not settings.engine_urls:
-        worker = worker_of(settings, await asyncio.to_thread(prepared, settings))
-    async with open_gateway(core, worker=worker, on_refused=fail) as runtime:
-        while not runtime.readiness().ready:  # noqa: ASYNC110 - it can only be asked
-            await asyncio.sleep(0.1)
-        yield runtime
+    # Here and not above: it brings all the platform's libraries, which takes seconds.
+    from serving.cli.in_process import in_process_app
+
+    async with in_process_app(settings, with_engine=with_engine) as app:
+        transport = httpx.ASGITransport(app)
+        async with _client("http://bulkhead", admin_key(settings), transport) as client:
+            yield client
+
+
+def _gateway_runs(settings: Settings) -> bool:
+    try:
+        with owned(settings.data_dir):
+            return False
+    except DataFolderInUseError:
+        return True
 
 
 @asynccontextmanager

@@ -14,7 +14,7 @@ from serving.cli.output import note, out
 from serving.engine.install import install, this_device
 from serving.engine.launch import Launched, Worker, launch
 from serving.engine.model_files import DEFAULT_MODEL, TINY_MODEL, prepare_model
-from serving.settings import Settings
+from serving.settings import Settings, load_settings
 from serving.supervision.process import GuardedProcess
 
 app = typer.Typer(help="The SGLang engine on this machine.", no_args_is_help=True)
@@ -34,7 +34,7 @@ _ModelOption = Annotated[Model, typer.Option(help="tiny: two random layers, for 
 @app.command("install")
 def install_command(model: _ModelOption = Model.default) -> None:
     """Make the engine's environment and the model's folder. Does nothing twice."""
-    settings = Settings()
+    settings = load_settings()
     folder = prepared(settings, model)
     out.print(f"engine: {settings.engine_venv}\nmodel:  {folder}", markup=False)
 
@@ -42,7 +42,7 @@ def install_command(model: _ModelOption = Model.default) -> None:
 @app.command()
 def serve(model: _ModelOption = Model.default) -> None:
     """Run one worker until interrupted; its URL and the file with its key are printed."""
-    settings = Settings()
+    settings = load_settings()
     folder = prepared(settings, model)
     launched = launch(worker_of(settings, folder), settings.data_dir / "run")
     sys.exit(asyncio.run(_serve(launched, settings)))

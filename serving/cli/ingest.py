@@ -24,7 +24,7 @@ from rich.text import Text
 from rag.reading.reader import KINDS
 from serving.cli.client import call, operator_client, refusal, tenant_client
 from serving.cli.output import err, fail, out
-from serving.settings import Settings
+from serving.settings import load_settings
 
 
 def command(
@@ -53,7 +53,10 @@ def files_below(path: Path) -> list[tuple[Path, str]]:
 
 async def _ingest(tenant: str, files: list[tuple[Path, str]], url: str | None) -> int:
     outcomes: Counter[str] = Counter()
-    async with operator_client(Settings(), url) as operator, tenant_client(operator, tenant) as own:
+    async with (
+        operator_client(load_settings(), url) as operator,
+        tenant_client(operator, tenant) as own,
+    ):
         with _progress() as progress:
             bar = progress.add_task(tenant, total=len(files))
             for file, document_id in files:

@@ -16,28 +16,37 @@ from serving.cli.output import fail
 _GROUP = "bulkhead.commands"
 
 
-def build() -> typer.Typer:
-    """The command with all sub-commands that are installed."""
+def build(asked: str | None = None) -> typer.Typer:
+    """The command with all sub-commands that are installed, or with only the one asked for.
+
+    Loading them all takes seconds: each brings the libraries that it needs.
+    """
     app = typer.Typer(
         name="bulkhead",
-        help="Tenant-isolated RAG on shared LLM infrastructure.",
         no_args_is_help=True,
         pretty_exceptions_enable=False,
         add_completion=False,
     )
-    for point in sorted(entry_points(group=_GROUP), key=lambda point: point.name):
+    points = entry_points(group=_GROUP)
+    chosen = points.select(name=asked) if asked in points.names else points
+    for point in sorted(chosen, key=lambda point: point.name):
         command = point.load()
         if isinstance(command, typer.Typer):
             app.add_typer(command, name=point.name)
         else:
             app.command(point.name)(command)
+    app.callback()(_several)
     return app
+
+
+def _several() -> None:
+    """Tenant-isolated RAG on shared LLM infrastructure."""
 
 
 def main() -> None:
     """Run; an expected failure is one line on standard error and exit status 1."""
     try:
-        build()()
+        build(sys.argv[1] if len(sys.argv) > 1 else None)()
     except BulkheadError as error:
         fail(error.message)
         sys.exit(1)

@@ -24,7 +24,7 @@ from serving.gateway.app import create_app
 from serving.gateway.runtime import DemoTenant, Runtime
 from serving.key_files import admin_key
 from serving.logs import log_to
-from serving.settings import Settings
+from serving.settings import Settings, load_settings
 
 _REPORT_SECONDS = 10.0
 
@@ -35,7 +35,7 @@ def command(
     ] = None,
 ) -> None:
     """Serve until interrupted. Settings come from BULKHEAD_* and bulkhead.yaml."""
-    settings = Settings()
+    settings = load_settings()
     if demo is not None:
         settings = settings.model_copy(update={"demo": demo})
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from serving.cli.client import call, operator_client
 from serving.cli.output import err, out
-from serving.settings import Settings
+from serving.settings import load_settings
 
 tenants = typer.Typer(help="The tenants of the platform.", no_args_is_help=True)
 keys = typer.Typer(help="The tenants' API keys.", no_args_is_help=True)
@@ -86,7 +86,7 @@ def _run(
     url: str | None, work: Callable[[httpx.AsyncClient], Awaitable[dict[str, Any]]]
 ) -> dict[str, Any]:
     async def run() -> dict[str, Any]:
-        async with operator_client(Settings(), url) as client:
+        async with operator_client(load_settings(), url) as client:
             return await work(client)
 
     return asyncio.run(run())

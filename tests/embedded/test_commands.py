@@ -1,0 +1,145 @@
+"""The command line: the same with a gateway running and without one."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+
+from tests.embedded.conftest import Gateway, gateway_in
+
+
+@pytest.fixture(params=["running", "none"])
+def platform(request: pytest.FixtureRequest, quick_gateway: Gateway) -> Gateway:
+    if request.param == "running":
+        quick_gateway.start()
+        quick_gateway.until("/healthz")
+    return quick_gateway
+
+
+def test_tenants_keys_and_documents_by_command(platform: Gateway, tmp_path: Path) -> None:
+    folder = tmp_path / "documents"
+    (folder / "deep").mkdir(parents=True)
+    (folder / "returns.md").write_text("# Returns\n\nYou have 30 days.")
+    (folder / "deep" / "rates.csv").write_text("country,rate\nNorway,79\n")
+    (folder / "empty.md").write_text("  ")
+    (folder / "broken.pdf").write_bytes(b"%PDF-1.4 nonsense")
+    assert platform.cli("tenant", "add", "acme", "--tier", "business").returncode == 0
+    again = platform.cli("tenant", "add", "acme")
+    assert again.returncode == 1
+    assert again.stderr.count("\n") == 1
+    assert "tenant_exists" in again.stderr
+    first = platform.cli("ingest", "acme", str(folder))
+    assert first.returncode == 1  # two files could not be read
+    assert "empty.md" in first.stderr
+    assert "broken.pdf" in first.stderr
+    assert "2 created" in first.stdout
+    (folder / "returns.md").write_text("# Returns\n\nYou have 31 days.")
+    second = platform.cli("ingest", "acme", str(folder))
+    assert "1 replaced, 1 unchanged" in second.stdout
+    issued = platform.cli("key", "issue", "acme")
+    key = issued.stdout.strip()
+    assert key.startswith("bk_")
+    assert key not in issued.stderr
+    assert platform.cli("key", "revoke", key.split("_")[1]).returncode == 0
+    assert platform.cli("tenant", "suspend", "acme").returncode == 0
+    refused = platform.cli("ingest", "acme", str(folder))
+    assert refused.returncode == 1
+    assert "tenant_suspended" in refused.stderr
+    assert "suspended" in platform.cli("tenant", "list").stdout
+    assert platform.cli("usage").returncode == 0
+
+
+def test_a_second_gateway_on_the_same_folder_is_refused_in_one_line(
+    quick_gateway: Gateway,
+) -> None:
+    quick_gateway.start()
+    quick_gateway.until("/healthz")
+    second = gateway_in(quick_gateway.data.parent)
+    refused = second.cli("serve")
+    assert refused.returncode == 1
+    assert refused.stderr.count("\n") == 1
+    assert "Another gateway runs" in refused.stderr
+
+
+def test_a_taken_port_is_one_line_with_the_way_out(quick_gateway: Gateway, tmp_path: Path) -> None:
+    quick_gateway.start()
+    quick_gateway.until("/healthz")
+    elsewhere = gateway_in(tmp_path / "elsewhere")
+    elsewhere.environment["BULKHEAD_PORT"] = str(quick_gateway.port)
+    refused = elsewhere.cli("serve")
+    assert refused.returncode == 1
+    assert refused.stderr.count("\n") == 1
+    assert "BULKHEAD_PORT" in refused.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("PORT", "eighty"), ("ENGINE_SLOTS", "0"), ("QDRANT_URL", "http://q:6333")]
+)
+def test_a_wrong_setting_is_one_line_that_names_it(
+    quick_gateway: Gateway, name: str, value: str
+) -> None:
+    quick_gateway.environment[f"BULKHEAD_{name}"] = value
+    refused = quick_gateway.cli("serve")
+    assert refused.returncode == 1
+    assert refused.stderr.count("\n") == 1
+    assert f"BULKHEAD_{name}" in refused.stderr
+
+
+def _children(pid: int) -> list[psutil.Process]:
+    return psutil.Process(pid).children(recursive=True)
+
+
+def test_kill_minus_nine_of_the_gateway_leaves_no_process_behind(quick_gateway: Gateway) -> None:
+    quick_gateway.start()
+    quick_gateway.until("/healthz")
+    assert quick_gateway.process is not None
+    children = _children(quick_gateway.process.pid)
+    assert any("valkey-server" in child.name() for child in children)
+    quick_gateway.stop(signal.SIGKILL)
+    _, alive = psutil.wait_procs(children, timeout=30)
+    assert alive == []
+
+
+def test_kill_minus_nine_while_documents_come_loses_none_and_halves_none(
+    quick_gateway: Gateway,
+) -> None:
+    text = "\n\n".join(f"## Part {part}\n\n" + f"Sentence {part}. " * 60 for part in range(8))
+    acknowledged: dict[str, int] = {}
+    quick_gateway.start()
+    quick_gateway.until("/healthz")
+    quick_gateway.cli("tenant", "add", "acme")
+    key = quick_gateway.cli("key", "issue", "acme").stdout.strip()
+    headers = {"Authorization": f"Bearer {key}"}
+    for round_ in range(3):
+        kill_at = time.monotonic() + 0.7 + 0.4 * round_
+        with httpx.Client(base_url=quick_gateway.url, headers=headers, timeout=30) as client:
+            for number in range(100_000):
+                document = f"{round_}-{number % 7}.md"
+                body = {"id": document, "title": "t", "text": f"{text}\n\nVersion {number}"}
+                if time.monotonic() > kill_at:
+                    assert quick_gateway.process is not None
+                    os.kill(quick_gateway.process.pid, signal.SIGKILL)
+                    kill_at += 1e9
+                try:
+                    answer = client.post("/v1/documents", json=body)
+                except httpx.TransportError:
+                    break
+                acknowledged[document] = answer.json()["chunks"]
+        assert quick_gateway.process is not None
+        quick_gateway.process.wait(30)
+        quick_gateway.start()
+        quick_gateway.until("/healthz")
+        with httpx.Client(base_url=quick_gateway.url, headers=headers, timeout=30) as client:
+            listed = {d["id"]: d["chunks"] for d in client.get("/v1/documents").json()["data"]}
+            assert acknowledged.keys() <= listed.keys()
+            query = {"query": "Sentence", "top_k": 50}
+            found = client.post("/v1/search", json=query).json()["data"]
+            counts = {d: sum(hit["document_id"] == d for hit in found) for d in listed}
+            assert sum(counts.values()) == len(found)
+    assert len(acknowledged) >= 5
