@@ -61,6 +61,7 @@ class InvalidTenantIdError(BulkheadError):
     """A tenant id that does not match `isolation.tenant_id.PATTERN`."""
 
     code = "invalid_tenant_id"
+    status: ClassVar[int] = 400
 
 
 class RequestRefusedError(BulkheadError):

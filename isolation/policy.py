@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from isolation.errors import BulkheadError
 
@@ -11,6 +12,7 @@ class UnknownTierError(BulkheadError):
     """The tier's name is not one of `TIERS`."""
 
     code = "unknown_tier"
+    status: ClassVar[int] = 400
 
     def __init__(self) -> None:
         super().__init__(f"Unknown tier. Choose one of: {', '.join(TIERS)}.")
