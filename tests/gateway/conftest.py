@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 import openai
@@ -31,11 +32,22 @@ class Platform:
 
 @pytest.fixture
 async def platform() -> AsyncGenerator[Platform, None]:
+    async with serving_platform(demo=False) as platform:
+        yield platform
+
+
+@asynccontextmanager
+async def serving_platform(*, demo: bool) -> AsyncGenerator[Platform, None]:
+    """demo: whether the chat page has demo merchants to offer."""
     platform = Platform()
     async with platform.engine.serving() as engine_url:
         engine = EngineClient(engine_url, model="m", api_key="k")
         parts = runtime(
-            engine, search=platform.search, limiter=platform.limiter, ledger=platform.ledger
+            engine,
+            search=platform.search,
+            limiter=platform.limiter,
+            ledger=platform.ledger,
+            demo=demo,
         )
         listener = socket.create_server(("127.0.0.1", 0))
         config = uvicorn.Config(create_app(parts), log_level="warning", lifespan="off", ws="none")

@@ -24,7 +24,7 @@ from serving.engine.client import EngineClient
 from serving.engine.tokens import ByteCounter
 from serving.errors import ConcurrencyLimitError
 from serving.gateway.chat import ChatOptions, ChatParts, ChatService
-from serving.gateway.runtime import Readiness, Runtime
+from serving.gateway.runtime import DemoTenant, Readiness, Runtime
 from serving.metering.metrics import Metrics
 from serving.metering.usage import UsageRecord
 from serving.settings import Settings
@@ -52,6 +52,7 @@ class Search:
     """Each tenant's one passage; `leaky` returns everybody's to everybody."""
 
     leaky: bool = False
+    title: str = "Returns"
 
     def of(self, ctx: TenantContext) -> TenantSearch:
         return TenantSearch(self, ctx)
@@ -65,7 +66,7 @@ class TenantSearch:
     async def search(self, text: str, *, limit: int) -> list[Passage]:
         owners = list(FACTS) if self.search_of.leaky else [self.ctx.tenant_id]
         return [
-            Passage(TenantId(owner), "returns.md", "v1", 0, "Returns", FACTS[owner], 1.0)
+            Passage(TenantId(owner), "returns.md", "v1", 0, self.search_of.title, FACTS[owner], 1.0)
             for owner in owners
         ][:limit]
 
@@ -231,7 +232,13 @@ class Embedder:
         return len(text.split())
 
 
-def runtime(engine: EngineClient, *, search: Search, limiter: Limiter, ledger: Ledger) -> Runtime:
+def demo_tenants() -> list[DemoTenant]:
+    return [DemoTenant(str(ctx.tenant_id), key, "business") for key, ctx in KEYS.items()]
+
+
+def runtime(
+    engine: EngineClient, *, search: Search, limiter: Limiter, ledger: Ledger, demo: bool = False
+) -> Runtime:
     """A gateway's parts around a real engine client."""
     parts = ChatParts(
         engine=lambda: engine,
@@ -259,4 +266,5 @@ def runtime(engine: EngineClient, *, search: Search, limiter: Limiter, ledger: L
         ingestor=Documents(),
         embedder=Embedder(),
         readiness=lambda: Readiness(True, "ready"),
+        demo=demo_tenants if demo else tuple,
     )
