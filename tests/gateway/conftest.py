@@ -50,13 +50,20 @@ async def serving_platform(*, demo: bool) -> AsyncGenerator[Platform, None]:
             demo=demo,
         )
         listener = socket.create_server(("127.0.0.1", 0))
-        config = uvicorn.Config(create_app(parts), log_level="warning", lifespan="off", ws="none")
+        config = uvicorn.Config(
+            create_app(parts),
+            log_level="warning",
+            lifespan="off",
+            ws="none",
+            timeout_graceful_shutdown=1,
+        )
         server = uvicorn.Server(config)
         serving = asyncio.create_task(server.serve(sockets=[listener]))
         platform.url = f"http://127.0.0.1:{listener.getsockname()[1]}"
         while not server.started:
             await asyncio.sleep(0.01)
         yield platform
+        platform.engine.endless = False
         server.should_exit = True
         await serving
         await engine.close()

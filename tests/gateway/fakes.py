@@ -90,19 +90,26 @@ class Guard:
 
 
 class Restoring:
-    """Collects all, then restores: enough to see that the answer passes through the vault."""
+    """Holds text back while it may be the beginning of a placeholder."""
 
     def __init__(self, values: dict[str, str]) -> None:
         self._values, self._held = values, ""
 
     def feed(self, text: str) -> str:
-        self._held += text
-        return ""
+        ready, mark, rest = (self._held + text).rpartition("<")
+        if not mark or ">" in rest:
+            ready, mark, rest = self._held + text, "", ""
+        self._held = mark + rest
+        return self._restored(ready)
 
     def flush(self) -> str:
+        ready, self._held = self._held, ""
+        return self._restored(ready)
+
+    def _restored(self, text: str) -> str:
         for placeholder, value in self._values.items():
-            self._held = self._held.replace(placeholder, value)
-        return self._held
+            text = text.replace(placeholder, value)
+        return text
 
 
 class Vault:

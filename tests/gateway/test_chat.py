@@ -115,7 +115,6 @@ async def test_a_caller_who_leaves_stops_the_engine_and_frees_the_slot(platform:
             "POST",
             "/v1/chat/completions",
             headers={"Authorization": "Bearer key-v"},
-            # No e-mail address: the fake vault holds text back until the end.
             json={"model": "base", "stream": False, "messages": QUESTION},
             timeout=1.0,
         )
