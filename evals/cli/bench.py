@@ -1,0 +1,62 @@
+"""`bulkhead bench`."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.progress import Progress
+from rich.table import Table
+
+from evals.performance.gateway import measure, planned
+from evals.performance.load import LoadError
+from evals.report import write
+from serving.cli.output import err, fail, out
+
+app = typer.Typer(help="Benchmarks; results are JSON with machine, versions and date.")
+
+
+@app.callback()
+def _group() -> None:
+    """Keeps `gateway` a command of its own while it is the only one."""
+
+
+@app.command()
+def gateway(
+    requests: Annotated[int, typer.Option(min=3, help="Requests of each side of a cell.")] = 1500,
+    model: Annotated[
+        Path | None, typer.Option(help="A model's folder: its tokenizer counts the prompts.")
+    ] = None,
+    save: Annotated[Path | None, typer.Option("--out", help="Write the result as JSON.")] = None,
+) -> None:
+    """What the gateway adds to a request, against a stub engine of 16 tokens."""
+    try:
+        result = asyncio.run(_measured(requests, model))
+    except LoadError as error:
+        fail(f"The run says nothing: {error}.")
+        raise typer.Exit(2) from None
+    out.print(_table(result))
+    if save is not None:
+        write(save, result)
+
+
+async def _measured(requests: int, model: Path | None) -> dict[str, Any]:
+    with Progress(console=err) as progress:
+        task = progress.add_task("starting", total=planned(requests))
+
+        def advance(cell: str, count: int) -> None:
+            progress.update(task, advance=count, description=cell)
+
+        return await measure(requests, model, advance)
+
+
+def _table(result: dict[str, Any]) -> Table:
+    table = Table("cell", "added p50 ms", "added p99 ms", "gateway req/s", "stub alone req/s")
+    for cell in result["cells"]:
+        name = f"{'streamed' if cell['stream'] else 'plain'} x{cell['concurrency']}"
+        figures = (cell["added_p50_ms"], cell["added_p99_ms"])
+        rates = (cell[side]["requests_per_second"] for side in ("gateway", "direct"))
+        table.add_row(name, *(str(figure) for figure in (*figures, *rates)))
+    return table

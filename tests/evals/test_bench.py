@@ -1,0 +1,54 @@
+"""`bulkhead bench gateway` on a short load: a real gateway, and every request answered whole."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from aiohttp import web
+
+from evals.performance.load import Load, LoadError, Target, run
+
+BULKHEAD = Path(sys.executable).with_name("bulkhead")
+
+
+def test_the_benchmark_measures_all_cells_and_says_on_what(tmp_path: Path) -> None:
+    result = tmp_path / "result.json"
+    command = [BULKHEAD, "bench", "gateway", "--requests", "30", "--out", str(result)]
+    subprocess.run(command, check=True, capture_output=True)
+    report = json.loads(result.read_text())
+    cells = {(cell["stream"], cell["concurrency"]) for cell in report["cells"]}
+    assert cells == {(False, 1), (False, 32), (True, 1), (True, 32)}
+    for cell in report["cells"]:
+        assert cell["requests_per_side"] == 30
+        for side in ("direct", "gateway"):
+            assert 0 < cell[side]["p50_ms"] <= cell[side]["p99_ms"]
+    assert report["environment"]["machine"]["cores"]
+    assert report["litellm_reference"]["measured_in_this_run"] is False
+
+
+@pytest.mark.parametrize("reply", [web.Response(status=429), web.Response(body=b"data: half")])
+async def test_a_request_that_fails_fails_the_run(reply: web.Response) -> None:
+    async def answer(request: web.Request) -> web.Response:
+        return web.Response(status=reply.status, body=reply.body)
+
+    app = web.Application()
+    app.router.add_post("/v1/chat/completions", answer)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    host, port = runner.addresses[0][:2]
+    try:
+        with pytest.raises(LoadError):
+            await run(Target(f"http://{host}:{port}", "k", "m"), Load(1, 1, True), lambda n: None)
+    finally:
+        await runner.cleanup()
+
+
+async def test_a_target_that_is_away_fails_the_run(unused_tcp_port: int) -> None:
+    target = Target(f"http://127.0.0.1:{unused_tcp_port}", "k", "m")
+    with pytest.raises(LoadError):
+        await run(target, Load(1, 1, False), lambda n: None)
