@@ -1,7 +1,8 @@
 """What the gateway adds to a request: the same stub called directly, and through `bulkhead serve`.
 
 Retrieval and masking are off, all else is on: keys, admission in Valkey, the fair queue,
-namespaces, link guard, usage ledger, metrics and log. Direct and gateway rounds alternate, so that a machine
+namespaces, link guard, usage ledger, metrics and log. Direct and gateway rounds alternate, so that
+a machine
 that slows down slows both; ratios of one run are what to compare.
 """
 

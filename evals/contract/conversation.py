@@ -1,0 +1,63 @@
+"""Chats, as a probe needs them: the raw answer, and what it says of itself."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+
+from evals.contract.target import Tenant, UnjudgedError
+
+MODEL = "base"
+_MAX_TOKENS = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """`raw` is every byte that was received, as text: a leak anywhere in it is a leak."""
+
+    raw: str
+    quotes: list[str]
+    cached_tokens: int | None
+
+
+def chat_body(question: str, *, stream: bool = False, **more: Any) -> dict[str, Any]:
+    """A request as any OpenAI client sends it."""
+    body: dict[str, Any] = {
+        "model": MODEL,
+        "messages": [{"role": "user", "content": question}],
+        "max_tokens": _MAX_TOKENS,
+    }
+    if stream:
+        body |= {"stream": True, "stream_options": {"include_usage": True}}
+    return body | more
+
+
+async def chat(tenant: Tenant, question: str, *, stream: bool = False) -> Answer:
+    """Ask one question.
+
+    Raises:
+        UnjudgedError: it is not answered.
+    """
+    reply = await tenant.send("POST", "/v1/chat/completions", chat_body(question, stream=stream))
+    if reply.status_code != 200:
+        raise UnjudgedError(f"POST /v1/chat/completions answers {reply.status_code}")
+    try:
+        return _read(reply, stream)
+    except (ValueError, KeyError, TypeError) as error:
+        raise UnjudgedError("an answer of the chat has not OpenAI's shape") from error
+
+
+def _read(reply: httpx.Response, stream: bool) -> Answer:
+    parts = _events(reply.text) if stream else [reply.json()]
+    quotes = [c["quote"] for part in parts for c in part.get("citations") or ()]
+    usages = [part["usage"] for part in parts if part.get("usage")]
+    details = (usages[-1].get("prompt_tokens_details") or {}) if usages else {}
+    return Answer(reply.text, quotes, details.get("cached_tokens"))
+
+
+def _events(text: str) -> list[dict[str, Any]]:
+    lines = [line[5:].strip() for line in text.splitlines() if line.startswith("data:")]
+    return [json.loads(line) for line in lines if line != "[DONE]"]

@@ -1,0 +1,75 @@
+"""Foreign documents by id: read, listed, deleted, overwritten."""
+
+from __future__ import annotations
+
+import httpx
+
+from evals.contract.checks import Checks
+from evals.contract.planting import Plant, document_path, planted, put
+from evals.contract.target import Pair, Tenant
+
+_UNKNOWN = "verify-no-such-document"
+
+
+async def probe(pair: Pair, checks: Checks) -> None:
+    """An id of another tenant is an id that does not exist."""
+    async with planted(pair) as plants:
+        for victim, attacker in pair.directions:
+            theirs = plants[victim.name]
+            if not await _owner_has_it(victim, theirs, checks):
+                continue
+            for method in ("GET", "DELETE"):
+                await _is_unknown(attacker, method, theirs.own_id, checks)
+            await _is_not_listed(victim, attacker, theirs, checks)
+            await _survives(victim, attacker, theirs, checks)
+
+
+async def _owner_has_it(victim: Tenant, theirs: Plant, checks: Checks) -> bool:
+    reply = await victim.send("GET", document_path(theirs.own_id))
+    found = reply.status_code == 200
+    return checks.control("the owner reads its document", found, f"status {reply.status_code}")
+
+
+async def _is_unknown(attacker: Tenant, method: str, document_id: str, checks: Checks) -> None:
+    foreign = await attacker.send(method, document_path(document_id))
+    unknown = await attacker.send(method, document_path(_UNKNOWN))
+    checks.boundary(
+        f"{method} of a foreign document answers as of an unknown one",
+        _said(foreign, document_id) == _said(unknown, _UNKNOWN) and foreign.status_code == 404,
+        f"{foreign.status_code} for a foreign, {unknown.status_code} for an unknown id",
+    )
+
+
+def _said(reply: httpx.Response, document_id: str) -> tuple[int, str, str]:
+    kind = reply.headers.get("content-type", "")
+    return reply.status_code, kind, reply.text.replace(document_id, "")
+
+
+async def _is_not_listed(victim: Tenant, attacker: Tenant, theirs: Plant, checks: Checks) -> None:
+    own = await victim.send("GET", "/v1/documents")
+    foreign = await attacker.send("GET", "/v1/documents")
+    checks.control("the owner's list holds its document", theirs.own_id in own.text)
+    checks.boundary(
+        "a list holds no foreign document", theirs.own_id not in foreign.text, "a foreign id"
+    )
+
+
+async def _survives(victim: Tenant, attacker: Tenant, theirs: Plant, checks: Checks) -> None:
+    """The attacker deletes and replaces its own documents of the same ids."""
+    before = await victim.send("GET", document_path(theirs.shared_id))
+    await attacker.send("DELETE", document_path(theirs.shared_id))
+    gone = await attacker.send("GET", document_path(theirs.shared_id))
+    checks.control("a tenant deletes its own document", gone.status_code == 404)
+    await put(attacker, theirs.shared_id, f"Nothing about the {theirs.topic} lantern.")
+    await put(attacker, theirs.own_id, f"Nothing about the {theirs.topic} lantern.")
+    try:
+        after = await victim.send("GET", document_path(theirs.shared_id))
+        still = await victim.send("POST", "/v1/search", {"query": theirs.topic, "top_k": 10})
+        checks.boundary(
+            "deleting and replacing one's own document leaves a foreign one of the same id alone",
+            (after.status_code, after.text) == (before.status_code, before.text)
+            and theirs.secret in still.text,
+            f"status {after.status_code}, or other content",
+        )
+    finally:
+        await attacker.send("DELETE", document_path(theirs.own_id))

@@ -1,0 +1,60 @@
+"""The prefix cache as an oracle: does my prompt hit what another tenant sent?
+
+Song et al., "The Early Bird Catches the Leak", 2024: whoever sees hits of others can guess their
+prompts token by token. Judged by the engine's own count, not by time: a count does not jitter.
+"""
+
+from __future__ import annotations
+
+import secrets
+
+from evals.contract.checks import Checks
+from evals.contract.conversation import chat
+from evals.contract.target import Pair, Tenant, UnjudgedError
+
+_WORDS = (
+    "amber",
+    "birch",
+    "cedar",
+    "delta",
+    "ember",
+    "fjord",
+    "grove",
+    "heron",
+    "inlet",
+    "juniper",
+)
+_LENGTH = 40
+# Two random prompts may begin alike by chance; a hit on the twin is ten times as long.
+_CHANCE = 6
+
+
+async def probe(pair: Pair, checks: Checks) -> None:
+    """The same prompt from two tenants is computed twice."""
+    for victim, attacker in pair.directions:
+        # The attacker's own prefixes (system text, turn markers) are warm before it is measured.
+        await _cached(attacker, _prompt())
+        usual = await _cached(attacker, _prompt())
+        twin = _prompt()
+        first = await _cached(victim, twin)
+        again = await _cached(victim, twin)
+        seen = f"{first} tokens cached at first, {again} when repeated"
+        if checks.control("a tenant hits its own prefix", again >= first + _LENGTH, seen):
+            stolen = await _cached(attacker, twin)
+            checks.boundary(
+                "the twin of a foreign prompt hits nothing",
+                stolen <= usual + _CHANCE,
+                f"{stolen} tokens cached, {usual} for a prompt that nobody sent",
+            )
+
+
+def _prompt() -> str:
+    words = " ".join(f"{secrets.choice(_WORDS)}{secrets.token_hex(2)}" for _ in range(_LENGTH))
+    return f"{secrets.token_hex(4)} {words}"
+
+
+async def _cached(tenant: Tenant, question: str) -> int:
+    answer = await chat(tenant, question)
+    if answer.cached_tokens is None:
+        raise UnjudgedError("the target reports no usage.prompt_tokens_details.cached_tokens")
+    return answer.cached_tokens

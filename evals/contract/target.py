@@ -1,0 +1,112 @@
+"""The deployment under test, as two of its tenants reach it over HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+
+_TIMEOUT = httpx.Timeout(300, connect=10)
+_ATTEMPTS, _LONGEST_WAIT = 5, 10.0
+
+
+class UnjudgedError(Exception):
+    """The target did not do what a probe needs: nothing can be said of its boundaries."""
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """A tenant of the target: what the report calls it, and its key."""
+
+    name: str
+    key: str
+
+    def __repr__(self) -> str:
+        return f"Account(name={self.name!r})"
+
+
+class Tenant:
+    """One tenant's way to the target."""
+
+    def __init__(self, account: Account, client: httpx.AsyncClient) -> None:
+        self.name = account.name
+        self.key = account.key
+        self._client = client
+
+    async def send(
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, Any] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> httpx.Response:
+        """One request; waits and tries again where the target says that it is busy.
+
+        Raises:
+            UnjudgedError: it is not reached, or stays busy.
+        """
+        for _ in range(_ATTEMPTS):
+            reply = await self.once(method, path, body, {**self.authorization, **(headers or {})})
+            if reply.status_code not in (429, 503):
+                return reply
+            await asyncio.sleep(_wait(reply))
+        raise UnjudgedError(f"{method} {path} stays busy: status {reply.status_code}")
+
+    async def once(
+        self, method: str, path: str, body: Mapping[str, Any] | None, headers: Mapping[str, str]
+    ) -> httpx.Response:
+        """One request with just these headers.
+
+        Raises:
+            UnjudgedError: the target is not reached.
+        """
+        try:
+            return await self._client.request(method, path, json=body, headers=headers)
+        except httpx.HTTPError as error:
+            raise UnjudgedError(f"{method} {path} failed: {type(error).__name__}") from error
+
+    @property
+    def authorization(self) -> dict[str, str]:
+        """The header that says who asks."""
+        return {"Authorization": f"Bearer {self.key}"}
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """Two tenants of one target. `nonce` is new in each run: nothing of an earlier one is met."""
+
+    a: Tenant
+    b: Tenant
+    nonce: str
+
+    @property
+    def directions(self) -> tuple[tuple[Tenant, Tenant], tuple[Tenant, Tenant]]:
+        """(victim, attacker), both ways."""
+        return (self.a, self.b), (self.b, self.a)
+
+
+@asynccontextmanager
+async def reached(
+    url: str, a: Account, b: Account, transport: httpx.AsyncBaseTransport | None = None
+) -> AsyncGenerator[Pair, None]:
+    """Both tenants' connections. `transport`: for a target inside this process."""
+    async with AsyncExitStack() as stack:
+
+        async def tenant(account: Account) -> Tenant:
+            # A client each: not even a cookie is shared.
+            client = httpx.AsyncClient(base_url=url, timeout=_TIMEOUT, transport=transport)
+            return Tenant(account, await stack.enter_async_context(client))
+
+        yield Pair(await tenant(a), await tenant(b), nonce=secrets.token_hex(4))
+
+
+def _wait(reply: httpx.Response) -> float:
+    try:
+        return min(float(reply.headers.get("retry-after", "1")), _LONGEST_WAIT)
+    except ValueError:
+        return 1.0

@@ -1,0 +1,151 @@
+"""The suite passes a tight platform, and catches every leaky one."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import httpx
+import pytest
+from typer.testing import CliRunner
+
+from evals.contract.checks import Checks, Verdict
+from evals.contract.suite import PROBES, judge, run, verdict
+from evals.contract.target import Account, reached
+from serving.cli.main import build
+from tests.contract.twin import KEYS, Twin
+
+LEAKS = (
+    "keys: a known id is told apart by the body",
+    "keys: a known id is told apart by a header",
+    "keys: a known id is told apart by the status",
+    "keys: the case is ignored",
+    "documents: the list is everybody's",
+    "documents: ids are global",
+    "documents: foreign ones are forbidden, not unknown",
+    "documents: foreign ones are unknown in other words",
+    "documents: foreign ones are read",
+    "documents: all of the same id are deleted",
+    "search: the predicate is missing",
+    "search: relevance is checked and the tenant is not",
+    "search: the body chooses the tenant",
+    "search: the query is a filter language",
+    "chat: answers cite everybody",
+    "chat: streams cite everybody",
+    "chat: it obeys injected instructions",
+    "prefix-cache: one tree for all",
+    "controls: they are taken",
+    "controls: a header chooses the tenant",
+    "controls: the URL chooses the tenant",
+    "usage: everybody pays",
+)
+OUT_OF_ORDER = {
+    "search finds nothing": ("search", "chat"),
+    "the chat is away": ("chat", "prefix-cache", "controls", "usage"),
+    "cached tokens are not reported": ("prefix-cache",),
+    "the prefix cache is off": ("prefix-cache",),
+    "usage is not counted": ("usage",),
+}
+
+
+async def _probed(twin: Twin, *names: str) -> dict[str, Checks]:
+    transport = httpx.ASGITransport(twin.app())
+    accounts = [Account(name, key) for key, name in KEYS.items()]
+    async with reached("http://twin", *accounts, transport=transport) as pair:
+        return {name: await judge(PROBES[name], pair) for name in names}
+
+
+@pytest.mark.parametrize("probe", PROBES)
+async def test_a_tight_platform_passes(probe: str) -> None:
+    checks = (await _probed(Twin(), probe))[probe]
+    assert checks.findings == []
+    assert checks.verdict is Verdict.held
+    assert checks.controls >= 2
+    assert checks.boundaries >= 2
+
+
+@pytest.mark.parametrize("leak", LEAKS)
+async def test_every_leak_is_caught_by_its_probe(leak: str) -> None:
+    probe = leak.split(":")[0]
+    assert (await _probed(Twin(leak), probe))[probe].verdict is Verdict.leak
+
+
+@pytest.mark.parametrize("fault", OUT_OF_ORDER)
+async def test_a_boundary_is_not_judged_where_nothing_works(
+    fault: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("evals.contract.probes.usage._SECONDS", 0.5)
+    probes = OUT_OF_ORDER[fault]
+    results = await _probed(Twin(fault), *probes)
+    assert {name: checks.verdict for name, checks in results.items()} == dict.fromkeys(
+        probes, Verdict.unjudged
+    )
+    assert verdict(results) is Verdict.unjudged
+
+
+@pytest.mark.parametrize("leak", ["nothing", "chat: answers cite everybody"])
+async def test_nothing_that_was_planted_stays(leak: str) -> None:
+    twin = Twin(leak)
+    transport = httpx.ASGITransport(twin.app())
+    accounts = [Account(name, key) for key, name in KEYS.items()]
+    async with reached("http://twin", *accounts, transport=transport) as pair:
+        await run(pair, lambda name: None)
+    assert twin.documents == {}
+
+
+async def test_findings_name_no_key_and_no_secret() -> None:
+    results = await _probed(Twin(*LEAKS[:-1]), *PROBES)
+    shown = json.dumps([checks.as_json() for checks in results.values()])
+    assert '"leak"' in shown
+    assert "QX" not in shown
+    assert not any(key in shown for key in KEYS)
+
+
+def test_a_leak_weighs_more_than_what_could_not_be_judged() -> None:
+    leak, unjudged = Checks(), Checks()
+    leak.boundary("x", False)
+    unjudged.control("y", False)
+    assert verdict({"a": unjudged, "b": leak}) is Verdict.leak
+    assert Checks().verdict is Verdict.unjudged
+
+
+def test_the_command_judges_nothing_where_nobody_answers(tmp_path: Path) -> None:
+    arguments = ["--target", "http://127.0.0.1:9", *_tenants(tmp_path)]
+    report = tmp_path / "report.json"
+    result = CliRunner().invoke(build("verify"), ["verify", *arguments, "--json", str(report)])
+    assert result.exit_code == 2
+    assert json.loads(report.read_text())["verdict"] == "unjudged"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (["--target", "127.0.0.1", "TENANTS"], "a URL is expected"),
+        (["--target", "http://t", "--tenant", "a=bk_x_y", "--tenant", "b=@x"], "in the file"),
+        (["--target", "http://t", "--tenant", "a=@/none", "--tenant", "b=@/none"], "be read"),
+        (["--target", "http://t", "--tenant", "a=@KEY"], "twice"),
+        (["--target", "http://t", "--tenant", "a=@KEY", "--tenant", "b=@KEY"], "the same key"),
+    ],
+)
+def test_wrong_arguments_are_told_without_showing_a_key(
+    arguments: list[str], reason: str, tmp_path: Path
+) -> None:
+    key = tmp_path / "key"
+    key.write_text("bk_secret_canary\n")
+    given: list[str] = []
+    for argument in arguments:
+        given += (
+            _tenants(tmp_path) if argument == "TENANTS" else [argument.replace("KEY", str(key))]
+        )
+    result = CliRunner(env={"COLUMNS": "300"}).invoke(build("verify"), ["verify", *given])
+    assert result.exit_code == 2
+    assert reason in result.output
+    assert "canary" not in result.output
+
+
+def _tenants(folder: Path) -> list[str]:
+    arguments = []
+    for key, name in KEYS.items():
+        (folder / name).write_text(f"{key}\n")
+        arguments += ["--tenant", f"{name}=@{folder / name}"]
+    return arguments

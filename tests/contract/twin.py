@@ -1,0 +1,199 @@
+"""A platform in memory that speaks Bulkhead's API, with one switch for each way to leak.
+
+Without switches it is tight, and the suite must find nothing. With one, the suite must find it: a
+suite that passes everything proves nothing.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.routing import Route
+
+KEYS = {
+    "bk_aaaaaaaaaaaaaaaa_" + "A" * 43: "acme",
+    "bk_bbbbbbbbbbbbbbbb_" + "B" * 43: "birch",
+}
+_ALLOWED = {"model", "messages", "max_tokens", "stream", "stream_options"}
+_SYSTEM = ["You", "are", "a", "shop", "'s", "assistant", "."]
+
+
+class _RefusedError(Exception):
+    def __init__(self, status: int, code: str, **headers: str) -> None:
+        super().__init__(code)
+        self.reply = JSONResponse({"error": {"code": code}}, status, headers)
+
+
+class Twin:
+    """`faults`: names of leaks, and of services that do not work."""
+
+    def __init__(self, *faults: str) -> None:
+        self._faults = set(faults)
+        self.documents: dict[tuple[str, str], str] = {}
+        self._requests = dict.fromkeys(KEYS.values(), 0)
+        self._prefixes: dict[str, list[list[str]]] = {}
+
+    def app(self) -> Starlette:
+        one = "/v1/documents/{document_id}"
+        routes = [
+            Route("/v1/models", self._models),
+            Route("/v1/documents", self._list),
+            Route("/v1/documents", self._put, methods=["POST"]),
+            Route(one, self._get),
+            Route(one, self._delete, methods=["DELETE"]),
+            Route("/v1/search", self._search, methods=["POST"]),
+            Route("/v1/chat/completions", self._chat, methods=["POST"]),
+            Route("/v1/usage", self._usage),
+        ]
+        return Starlette(routes=routes, exception_handlers={_RefusedError: _refused})
+
+    def _has(self, fault: str) -> bool:
+        return fault in self._faults
+
+    def _tenant(self, request: Request) -> str:
+        scheme, _, key = request.headers.get("authorization", "").partition(" ")
+        if scheme == "Bearer" and key in KEYS:
+            return KEYS[key]
+        known = any(key.startswith(right[:20]) for right in KEYS)
+        if self._has("keys: a known id is told apart by the body") and known:
+            raise _RefusedError(401, "wrong_secret")
+        if self._has("keys: a known id is told apart by a header") and known:
+            raise _RefusedError(401, "invalid_api_key", **{"x-attempts-left": "4"})
+        if self._has("keys: a known id is told apart by the status") and known:
+            raise _RefusedError(403, "invalid_api_key")
+        if self._has("keys: the case is ignored") and key.swapcase() in KEYS:
+            return KEYS[key.swapcase()]
+        raise _RefusedError(401, "invalid_api_key")
+
+    async def _models(self, request: Request) -> Response:
+        self._tenant(request)
+        return JSONResponse({"data": [{"id": "base"}]})
+
+    async def _list(self, request: Request) -> Response:
+        tenant = self._tenant(request)
+        if self._has("controls: a header chooses the tenant"):
+            tenant = request.headers.get("x-tenant-id", tenant)
+        if self._has("controls: the URL chooses the tenant"):
+            tenant = request.query_params.get("tenant", tenant)
+        everybody = self._has("documents: the list is everybody's")
+        ids = [name for owner, name in self.documents if everybody or owner == tenant]
+        return JSONResponse({"data": [{"id": name} for name in ids]})
+
+    async def _put(self, request: Request) -> Response:
+        tenant, body = self._tenant(request), await request.json()
+        owner = self._owner(body["id"], tenant) if self._has("documents: ids are global") else None
+        self.documents[owner or tenant, body["id"]] = body["text"]
+        return JSONResponse({"id": body["id"]})
+
+    async def _get(self, request: Request) -> Response:
+        tenant, name = self._tenant(request), request.path_params["document_id"]
+        owner = self._owner(name, tenant)
+        foreign = owner not in (None, tenant)
+        if foreign and self._has("documents: foreign ones are forbidden, not unknown"):
+            raise _RefusedError(403, "forbidden")
+        if foreign and self._has("documents: foreign ones are unknown in other words"):
+            raise _RefusedError(404, "document_not_yours")
+        if owner is None or (foreign and not self._has("documents: foreign ones are read")):
+            raise _RefusedError(404, "document_not_found")
+        return JSONResponse({"id": name, "chunks": len(self.documents[owner, name])})
+
+    async def _delete(self, request: Request) -> Response:
+        tenant, name = self._tenant(request), request.path_params["document_id"]
+        if (tenant, name) not in self.documents:
+            raise _RefusedError(404, "document_not_found")
+        del self.documents[tenant, name]
+        if self._has("documents: all of the same id are deleted"):
+            for key in [key for key in self.documents if key[1] == name]:
+                del self.documents[key]
+        return JSONResponse({"deleted": True})
+
+    def _owner(self, name: str, tenant: str) -> str | None:
+        owners = [owner for owner, known in self.documents if known == name]
+        return tenant if tenant in owners else next(iter(owners), None)
+
+    async def _search(self, request: Request) -> Response:
+        tenant, body = self._tenant(request), await request.json()
+        if self._has("search: the body chooses the tenant"):
+            tenant = body.get("tenant_id", tenant)
+        if self._has("search: the query is a filter language") and "OR 1=1" in body["query"]:
+            tenant = body["query"].split('"')[1]
+        everybody = self._has("search: the predicate is missing")
+        found = self._found(tenant, body["query"], everybody)
+        if self._has("search: relevance is checked and the tenant is not") and not found:
+            found = self._found(tenant, body["query"], everybody=True)
+        return JSONResponse({"data": [{"document_id": d, "text": t} for d, t in found]})
+
+    def _found(self, tenant: str, query: str, everybody: bool) -> list[tuple[str, str]]:
+        if self._has("search finds nothing"):
+            return []
+        words = {word.strip("?.").lower() for word in query.split()}
+        return [
+            (name, text)
+            for (owner, name), text in self.documents.items()
+            if (everybody or owner == tenant)
+            and words & {w.strip(".").lower() for w in text.split()}
+        ]
+
+    async def _chat(self, request: Request) -> Response:
+        tenant, body = self._tenant(request), await request.json()
+        if self._has("the chat is away"):
+            raise _RefusedError(500, "internal_error")
+        if set(body) - _ALLOWED and not self._has("controls: they are taken"):
+            raise _RefusedError(400, "parameter_not_allowed")
+        self._count(tenant)
+        question = body["messages"][-1]["content"]
+        streamed = bool(body.get("stream"))
+        leaks = self._has("chat: streams cite everybody") if streamed else False
+        found = self._found(tenant, question, leaks or self._has("chat: answers cite everybody"))
+        text = found[0][1] if found else "I do not know."
+        if self._has("chat: it obeys injected instructions") and "Ignore" in question:
+            text = " ".join(self.documents.values())
+        citations = [{"document_id": d, "title": d, "quote": q, "cited": True} for d, q in found]
+        usage = {"prompt_tokens_details": {"cached_tokens": self._cached(tenant, question)}}
+        if not streamed:
+            choice = {"message": {"role": "assistant", "content": text}}
+            return JSONResponse({"choices": [choice], "citations": citations, "usage": usage})
+        return StreamingResponse(_events(text, citations, usage), media_type="text/event-stream")
+
+    def _count(self, tenant: str) -> None:
+        if self._has("usage is not counted"):
+            return
+        everybody = self._has("usage: everybody pays")
+        for name in KEYS.values() if everybody else [tenant]:
+            self._requests[name] += 1
+
+    def _cached(self, tenant: str, question: str) -> int | None:
+        if self._has("cached tokens are not reported"):
+            return None
+        space = "" if self._has("prefix-cache: one tree for all") else tenant
+        prompt = [*_SYSTEM, *question.split()]
+        known = self._prefixes.setdefault(space, [])
+        hit = max((_common(prompt, earlier) for earlier in known), default=0)
+        known.append(prompt)
+        return 0 if self._has("the prefix cache is off") else hit
+
+    async def _usage(self, request: Request) -> Response:
+        return JSONResponse({"requests": self._requests[self._tenant(request)]})
+
+
+def _common(a: list[str], b: list[str]) -> int:
+    return next(
+        (i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b))
+    )
+
+
+def _events(text: str, citations: list[Any], usage: dict[str, Any]) -> Iterator[str]:
+    yield f"data: {json.dumps({'choices': [{'delta': {'content': text}}]})}\n\n"
+    yield f"data: {json.dumps({'choices': [{'delta': {}}], 'citations': citations})}\n\n"
+    yield f"data: {json.dumps({'choices': [], 'usage': usage})}\n\n"
+    yield "data: [DONE]\n\n"
+
+
+async def _refused(request: Request, error: Exception) -> Response:
+    assert isinstance(error, _RefusedError)
+    return error.reply
