@@ -60,7 +60,7 @@ def _wrong_keys(a: str, b: str) -> dict[str, dict[str, str]]:
     headers = {name: {"Authorization": f"Bearer {key}"} for name, key in keys.items()}
     return headers | {
         "no key": {},
-        "an empty key": {"Authorization": "Bearer "},
+        "an empty key": {"Authorization": "Bearer"},
         "another scheme": {"Authorization": f"Basic {a}"},
         "the key in another header": {"X-Api-Key": a},
     }

@@ -12,21 +12,14 @@ from evals.contract.checks import Checks
 from evals.contract.conversation import chat
 from evals.contract.target import Pair, Tenant, UnjudgedError
 
+# Plain things: a name or a number would be masked, and two masked prompts begin alike.
 _WORDS = (
-    "amber",
-    "birch",
-    "cedar",
-    "delta",
-    "ember",
-    "fjord",
-    "grove",
-    "heron",
-    "inlet",
-    "juniper",
+    *("table", "window", "paper", "bottle", "garden", "pencil", "basket", "candle", "carpet"),
+    *("hammer", "ladder", "mirror", "pillow", "saddle", "ticket", "button"),
 )
-_LENGTH = 40
-# Two random prompts may begin alike by chance; a hit on the twin is ten times as long.
-_CHANCE = 6
+_LENGTH = 60
+# Two random prompts may begin alike by chance; a hit on the twin is five times as long.
+_CHANCE = 12
 
 
 async def probe(pair: Pair, checks: Checks) -> None:
@@ -49,8 +42,7 @@ async def probe(pair: Pair, checks: Checks) -> None:
 
 
 def _prompt() -> str:
-    words = " ".join(f"{secrets.choice(_WORDS)}{secrets.token_hex(2)}" for _ in range(_LENGTH))
-    return f"{secrets.token_hex(4)} {words}"
+    return " ".join(secrets.choice(_WORDS) for _ in range(_LENGTH))
 
 
 async def _cached(tenant: Tenant, question: str) -> int:
