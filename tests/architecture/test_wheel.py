@@ -9,6 +9,16 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = {"evals", "isolation", "rag", "serving"}
+# What is read at run time beside the modules.
+DATA = {
+    "rag/embedding/minilm_tokenizer.json",
+    "serving/engine/recipes/cpu-constraints.txt",
+    "serving/engine/recipes/cpu-requirements.txt",
+    "serving/gateway/page/api.js",
+    "serving/gateway/page/chat.css",
+    "serving/gateway/page/chat.js",
+    "serving/gateway/page/index.html",
+}
 
 
 def test_the_wheel_holds_exactly_the_four_typed_packages(tmp_path: Path) -> None:
@@ -19,6 +29,7 @@ def test_the_wheel_holds_exactly_the_four_typed_packages(tmp_path: Path) -> None
     top = {name.split("/")[0] for name in names if ".dist-info/" not in name}
     assert top == PACKAGES
     assert {f"{package}/py.typed" for package in PACKAGES} <= set(names)
+    assert set(names) >= DATA
 
 
 def test_package_init_files_import_nothing() -> None:

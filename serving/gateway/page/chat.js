@@ -4,8 +4,8 @@ import { ask, checkKey, demoMerchants, Refusal } from "/page/api.js";
 const KEY = "bulkhead.key";
 const STARTERS = [
   "How many days do I have to return an item?",
-  "Which carrier delivers my order, and what does it cost?",
-  "Is there a discount code for newsletter subscribers?",
+  "Which carrier delivers my parcel?",
+  "Which discount code can I use on my first order?",
 ];
 const at = (id) => document.getElementById(id);
 
