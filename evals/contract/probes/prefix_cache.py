@@ -32,7 +32,7 @@ async def probe(pair: Pair, checks: Checks) -> None:
         first = await _cached(victim, twin)
         again = await _cached(victim, twin)
         seen = f"{first} tokens cached at first, {again} when repeated"
-        if checks.control("a tenant hits its own prefix", again >= first + _LENGTH, seen):
+        if checks.control("a tenant hits its own prefix", again >= first + _LENGTH // 2, seen):
             stolen = await _cached(attacker, twin)
             checks.boundary(
                 "the twin of a foreign prompt hits nothing",
