@@ -26,7 +26,7 @@ _SYSTEM = ["You", "are", "a", "shop", "'s", "assistant", "."]
 class _RefusedError(Exception):
     def __init__(self, status: int, code: str, **headers: str) -> None:
         super().__init__(code)
-        self.reply = JSONResponse({"error": {"code": code}}, status, headers)
+        self.reply = JSONResponse({"error": {"code": code, "message": code}}, status, headers)
 
 
 class Twin:
@@ -88,7 +88,7 @@ class Twin:
         tenant, body = self._tenant(request), await request.json()
         owner = self._owner(body["id"], tenant) if self._has("documents: ids are global") else None
         self.documents[owner or tenant, body["id"]] = body["text"]
-        return JSONResponse({"id": body["id"]})
+        return JSONResponse({"id": body["id"], "title": "", "chunks": 1})
 
     async def _get(self, request: Request) -> Response:
         tenant, name = self._tenant(request), request.path_params["document_id"]
@@ -126,7 +126,9 @@ class Twin:
         found = self._found(tenant, body["query"], everybody)
         if self._has("search: relevance is checked and the tenant is not") and not found:
             found = self._found(tenant, body["query"], everybody=True)
-        return JSONResponse({"data": [{"document_id": d, "text": t} for d, t in found]})
+        return JSONResponse(
+            {"data": [{"document_id": d, "title": d, "text": t, "score": 1.0} for d, t in found]}
+        )
 
     def _found(self, tenant: str, query: str, everybody: bool) -> list[tuple[str, str]]:
         if self._has("search finds nothing"):
