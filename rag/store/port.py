@@ -16,7 +16,7 @@ from rag.documents import EmbeddedChunk, Passage
 
 @dataclass(frozen=True, slots=True)
 class HybridQuery:
-    """One question, both ways: `text` for BM25, `dense` (unit length) for the embedding."""
+    """One question, both ways: `text` for BM25 (empty: dense only), `dense` of unit length."""
 
     text: str
     dense: list[float]
