@@ -39,8 +39,9 @@ from isolation.context import (
     require_tenant,
 )
 from isolation.tenant_id import TenantId
-from rag.documents import EmbeddedChunk, Passage
+from rag.documents import DocumentVersion, EmbeddedChunk, Passage
 from rag.errors import StoreError, StoreLockedError, UnsafeCollectionError
+from rag.filters import Where
 from rag.store import predicate
 from rag.store.point_ids import point_id
 from rag.store.port import HybridQuery, TenantCollection, VectorStore
@@ -137,14 +138,12 @@ class EdgeTenantCollection(TenantCollection):
         self._store = store
         self._ctx = ctx
 
-    async def stage(
-        self, document_id: str, version: str, title: str, chunks: Sequence[EmbeddedChunk]
-    ) -> None:
+    async def stage(self, version: DocumentVersion, chunks: Sequence[EmbeddedChunk]) -> None:
         for chunk in chunks:
             self._store.check_vector(chunk.dense)
         for begin in range(0, len(chunks), _BATCH):
             batch = chunks[begin : begin + _BATCH]
-            self._upsert([self._point(document_id, version, title, chunk) for chunk in batch])
+            self._upsert([self._point(version, chunk) for chunk in batch])
             await asyncio.sleep(0)
 
     def _upsert(self, points: list[Point]) -> None:
@@ -159,11 +158,13 @@ class EdgeTenantCollection(TenantCollection):
         tenant = self._ctx.tenant_id
         self._store.run(lambda shard: _settle(shard, tenant, document_id, None))
 
-    async def search(self, query: HybridQuery, *, limit: int) -> list[Passage]:
+    async def search(
+        self, query: HybridQuery, *, limit: int, where: Where | None = None
+    ) -> list[Passage]:
         self._store.check_vector(query.dense)
         if limit < 1:
             return []
-        request = self._hybrid(query, limit)
+        request = self._hybrid(query, limit, where)
         return [self._passage(hit) for hit in self._store.run(lambda s: s.query(request))]
 
     async def get(self, document_id: str) -> list[Passage]:
@@ -176,14 +177,15 @@ class EdgeTenantCollection(TenantCollection):
         request = CountRequest(exact=True, filter=predicate.published_of(self._ctx.tenant_id))
         return self._store.run(lambda shard: shard.count(request))
 
-    def _hybrid(self, query: HybridQuery, limit: int) -> QueryRequest:
-        mine = predicate.published_of(self._ctx.tenant_id)
+    def _hybrid(self, query: HybridQuery, limit: int, where: Where | None) -> QueryRequest:
+        mine = predicate.published_of(self._ctx.tenant_id, where=where)
         wide = max(limit, _PREFETCH)
         legs = [Prefetch(limit=wide, query=Query.Nearest(query.dense, using=_DENSE), filter=mine)]
         if query.text:
             sparse = Query.Nearest(self._store.sparse_of_query(query.text), using=_BM25)
             # Else other tenants' documents weigh this tenant's terms.
-            own_terms = SearchParams(idf=IdfParams(corpus=mine))
+            own = predicate.published_of(self._ctx.tenant_id)
+            own_terms = SearchParams(idf=IdfParams(corpus=own))
             legs.append(Prefetch(limit=wide, query=sparse, filter=mine, params=own_terms))
         return QueryRequest(
             limit=limit,
@@ -193,13 +195,14 @@ class EdgeTenantCollection(TenantCollection):
             with_payload=True,
         )
 
-    def _point(self, document_id: str, version: str, title: str, chunk: EmbeddedChunk) -> Point:
+    def _point(self, version: DocumentVersion, chunk: EmbeddedChunk) -> Point:
         tenant = self._ctx.tenant_id
         payload = {
-            predicate.DOCUMENT: document_id,
-            predicate.VERSION: version,
+            predicate.DOCUMENT: version.document_id,
+            predicate.VERSION: version.version,
             predicate.STATE: predicate.STAGED,
-            "title": title,
+            predicate.METADATA: predicate.stored_metadata(version.metadata),
+            "title": version.title,
             "ordinal": chunk.chunk.ordinal,
             "text": chunk.chunk.text,
             # Last: nothing that comes before can stand in for it.
@@ -210,7 +213,7 @@ class EdgeTenantCollection(TenantCollection):
             _BM25: self._store.sparse_of_document(chunk.chunk.text),
         }
         return Point(
-            id=point_id(tenant, document_id, version, chunk.chunk.ordinal),
+            id=point_id(tenant, version.document_id, version.version, chunk.chunk.ordinal),
             vector=vector,
             payload=payload,
         )

@@ -30,6 +30,7 @@ LEAKS = (
     "search: relevance is checked and the tenant is not",
     "search: the body chooses the tenant",
     "search: the query is a filter language",
+    "search: a filter stands in for the predicate",
     "chat: answers cite everybody",
     "chat: streams cite everybody",
     "chat: it obeys injected instructions",

@@ -122,7 +122,10 @@ class Twin:
             tenant = body.get("tenant_id", tenant)
         if self._has("search: the query is a filter language") and "OR 1=1" in body["query"]:
             tenant = body["query"].split('"')[1]
-        everybody = self._has("search: the predicate is missing")
+        everybody = self._has("search: the predicate is missing") or (
+            self._has("search: a filter stands in for the predicate")
+            and "not" in body.get("filter", {})
+        )
         found = self._found(tenant, body["query"], everybody)
         if self._has("search: relevance is checked and the tenant is not") and not found:
             found = self._found(tenant, body["query"], everybody=True)
