@@ -74,5 +74,9 @@ class DocumentCatalog(ABC):
         """What `begin` noted and `finish` did not clear; asked at open."""
 
     @abstractmethod
+    async def purge(self, operator: OperatorContext, tenant: TenantId) -> int:
+        """Remove all entries and notes of a tenant; how many entries there were."""
+
+    @abstractmethod
     async def settled(self, operator: OperatorContext, write: PendingWrite) -> None:
         """The store has followed one pending write."""

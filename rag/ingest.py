@@ -5,16 +5,19 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
 from weakref import WeakValueDictionary
 
 from isolation.context import OperatorContext, TenantContext
+from isolation.tenant_id import TenantId
 from rag.catalog import CatalogEntry, DocumentCatalog, TenantCatalog
 from rag.documents import Document, DocumentVersion, EmbeddedChunk
 from rag.embedding.port import Embedder
 from rag.errors import DocumentNotFoundError
+from rag.gate import WriteGate
 from rag.splitting import Splitter
 from rag.store.port import TenantCollection, VectorStore
 
@@ -36,6 +39,7 @@ class Ingestor:
         self._embedder = embedder
         self._splitter = Splitter(embedder.count_tokens)
         self._locks: WeakValueDictionary[tuple[str, str], asyncio.Lock] = WeakValueDictionary()
+        self._gate = WriteGate()
 
     def of(self, ctx: TenantContext) -> TenantIngestor:
         """Ingestion as this tenant sees it."""
@@ -48,6 +52,22 @@ class Ingestor:
             await self._store.settle(operator, write.tenant_id, write.document_id, write.committed)
             await self._catalog.settled(operator, write)
         return len(pending)
+
+    async def purge(self, operator: OperatorContext, tenant: TenantId) -> int:
+        """Delete all documents of a tenant, and take no more of them; how many there were.
+
+        Writes that have begun are waited for: none lands behind the deletion.
+
+        Raises:
+            StoreError: the store still finds something; nothing of the catalogue is gone then.
+        """
+        await self._gate.close(tenant)
+        await self._store.purge(operator, tenant)
+        return await self._catalog.purge(operator, tenant)
+
+    def writing(self, ctx: TenantContext) -> AbstractContextManager[None]:
+        """Around every write; refuses a tenant that is being deleted."""
+        return self._gate.passing(ctx.tenant_id)
 
     def lock(self, ctx: TenantContext, document_id: str) -> asyncio.Lock:
         """One writer a document."""
@@ -78,12 +98,16 @@ class TenantIngestor:
     async def ingest(self, document: Document) -> IngestOutcome:
         """Make `document` the one version of its id. When this returns, it is kept."""
         async with self._shared.lock(self._ctx, document.id):
-            before = await self._catalog.get(document.id)
-            if before and before.fingerprint == document.fingerprint:
-                return IngestOutcome("unchanged", before.chunks)
-            chunks = await self._shared.embedded(document)
-            await self._write(document, chunks)
-            return IngestOutcome("replaced" if before else "created", len(chunks))
+            with self._shared.writing(self._ctx):
+                return await self._ingest(document)
+
+    async def _ingest(self, document: Document) -> IngestOutcome:
+        before = await self._catalog.get(document.id)
+        if before and before.fingerprint == document.fingerprint:
+            return IngestOutcome("unchanged", before.chunks)
+        chunks = await self._shared.embedded(document)
+        await self._write(document, chunks)
+        return IngestOutcome("replaced" if before else "created", len(chunks))
 
     async def list(self) -> list[CatalogEntry]:
         """All documents, by id."""
@@ -107,11 +131,12 @@ class TenantIngestor:
             DocumentNotFoundError: the tenant has none of this id.
         """
         async with self._shared.lock(self._ctx, document_id):
-            await self.get(document_id)
-            await self._catalog.begin(document_id)
-            await self._catalog.remove(document_id)
-            await self._collection.delete(document_id)
-            await self._catalog.finish(document_id)
+            with self._shared.writing(self._ctx):
+                await self.get(document_id)
+                await self._catalog.begin(document_id)
+                await self._catalog.remove(document_id)
+                await self._collection.delete(document_id)
+                await self._catalog.finish(document_id)
 
     async def _write(self, document: Document, chunks: Sequence[EmbeddedChunk]) -> None:
         version = uuid.uuid4().hex

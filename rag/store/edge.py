@@ -97,18 +97,28 @@ class EdgeVectorStore(VectorStore):
         require_operator(operator, "settling the vector store")
         self.run(lambda shard: _settle(shard, tenant, document_id, version))
 
+    async def purge(self, operator: OperatorContext, tenant: TenantId) -> None:
+        require_operator(operator, "purging the vector store")
+        everything = predicate.everything_of(tenant)
+        self.run(lambda shard: shard.update(UpdateOperation.delete_points_by_filter(everything)))
+        left = self.run(lambda shard: shard.count(CountRequest(exact=True, filter=everything)))
+        if left:
+            raise StoreError("Points of the tenant are still there; delete it again.")
+
     def run(self, job: Callable[[EdgeShard], T]) -> T:
         """Run `job` on the shard; jobs never overlap, whatever thread or event loop they are of."""
         with self._lock:
             return job(self._shard)
 
-    async def optimize(self, operator: OperatorContext) -> None:
-        """Build the indexes of what was written; minutes, in which the process stands still.
+    async def optimize(self, operator: OperatorContext) -> int:
+        """Build the indexes of what was written; how many points there are.
 
-        So it is for a process that serves nobody (`bulkhead ingest --optimize`).
+        Minutes, in which the process stands still: for one that serves nobody
+        (`bulkhead optimize`).
         """
         require_operator(operator, "optimizing the vector store")
         self.run(lambda shard: shard.optimize())
+        return self.run(lambda shard: shard.info().points_count)
 
     def sparse_of_document(self, text: str) -> Any:
         """BM25 term weights of a passage."""

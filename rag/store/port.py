@@ -82,5 +82,13 @@ class VectorStore(ABC):
         """
 
     @abstractmethod
+    async def purge(self, operator: OperatorContext, tenant: TenantId) -> None:
+        """Delete every point of a tenant, and look again.
+
+        Raises:
+            StoreError: a point is still found; the deletion is not done.
+        """
+
+    @abstractmethod
     async def close(self) -> None:
         """Flush and release the shard. Further calls fail."""

@@ -31,6 +31,11 @@ def published_of(
     return Filter(must=[_is(TENANT, tenant), _is(STATE, PUBLISHED), *document, *asked])
 
 
+def everything_of(tenant: TenantId) -> Filter:
+    """All points of a tenant, staged ones too: for its deletion."""
+    return Filter(must=[_is(TENANT, tenant)])
+
+
 def document_of(tenant: TenantId, document_id: str) -> Filter:
     """Every version of one of the tenant's documents, staged ones too."""
     return Filter(must=[_is(TENANT, tenant), _is(DOCUMENT, document_id)])

@@ -50,6 +50,20 @@ def resume(tenant: str, url: _Url = None) -> None:
     _change(tenant, "active", url)
 
 
+@tenants.command("delete")
+def delete(
+    tenant: str,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    url: _Url = None,
+) -> None:
+    """Delete a tenant, its documents and its keys, for good. What it used stays on the bill."""
+    if not yes:
+        typer.confirm(f"Delete {tenant} and all its documents for good?", abort=True, err=True)
+    answer = _run(url, lambda client: call(client, "DELETE", f"/admin/v1/tenants/{tenant}"))
+    counts = f"{answer['documents']} documents, {answer['keys']} keys"
+    out.print(f"{tenant}: deleted ({counts})", markup=False)
+
+
 @keys.command("issue")
 def issue(tenant: str, expires_in_seconds: int | None = None, url: _Url = None) -> None:
     """Issue a key. It is printed once, to standard output, and kept nowhere."""

@@ -37,6 +37,18 @@ class SqlDocumentCatalog(DocumentCatalog):
             rows = (await session.execute(query)).all()
         return [PendingWrite(TenantId(tenant), doc, version) for tenant, doc, version in rows]
 
+    async def purge(self, operator: OperatorContext, tenant: TenantId) -> int:
+        require_operator(operator, "purging the catalogue")
+        async with self._database.transaction() as session:
+            gone = await session.scalars(
+                delete(DocumentRow)
+                .where(_mine(DocumentRow, tenant))
+                .returning(DocumentRow.document_id)
+            )
+            count = len(gone.all())
+            await session.execute(delete(PendingWriteRow).where(_mine(PendingWriteRow, tenant)))
+        return count
+
     async def settled(self, operator: OperatorContext, write: PendingWrite) -> None:
         require_operator(operator, "the pending writes")
         mine = _mine(PendingWriteRow, write.tenant_id, write.document_id)

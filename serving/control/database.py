@@ -64,6 +64,8 @@ def _pragmas(connection: Any, _: object) -> None:
         "synchronous=FULL",
         "busy_timeout=10000",
         "foreign_keys=ON",
+        # What was deleted is overwritten, not only unlinked.
+        "secure_delete=ON",
     ):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
-from sqlalchemy import select
+from sqlalchemy import delete, select, update
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from isolation.context import OperatorContext, require_operator
 from isolation.keys import IssuedKey, issue_key
@@ -17,6 +19,7 @@ from serving.control.errors import KeyNotFoundError, TenantExistsError, TenantNo
 from serving.control.tables import ApiKeyRow, TenantRow
 
 ACTIVE, SUSPENDED = "active", "suspended"
+DELETING, DELETED = "deleting", "deleted"
 # Probes run under this id, so no one else may.
 PROBE_TENANT = TenantId("platform-probe")
 
@@ -40,7 +43,8 @@ class TenantRegistry:
         """Add a tenant.
 
         Raises:
-            TenantExistsError: the id is taken, or the platform's own.
+            TenantExistsError: the id is taken, the platform's own, or a deleted tenant's: who
+                came after it would inherit its prefix-cache namespace and its bill.
             UnknownTierError: there is no such tier.
         """
         require_operator(operator, "adding a tenant")
@@ -55,10 +59,11 @@ class TenantRegistry:
             raise TenantExistsError from None
 
     async def list(self, operator: OperatorContext) -> list[Tenant]:
-        """All tenants, by id."""
+        """All tenants that are not deleted, by id."""
         require_operator(operator, "listing tenants")
+        there = select(TenantRow).where(TenantRow.state != DELETED).order_by(TenantRow.id)
         async with self._database.transaction() as session:
-            rows = await session.scalars(select(TenantRow).order_by(TenantRow.id))
+            rows = await session.scalars(there)
             return [Tenant(TenantId(row.id), row.tier, row.state) for row in rows]
 
     async def set_suspended(
@@ -71,10 +76,39 @@ class TenantRegistry:
         """
         require_operator(operator, "suspending a tenant")
         async with self._database.transaction() as session:
-            row = await session.get(TenantRow, tenant)
-            if row is None:
-                raise TenantNotFoundError
+            row = await _existing(session, tenant)
             row.state = SUSPENDED if suspended else ACTIVE
+
+    async def begin_deletion(self, operator: OperatorContext, tenant: TenantId) -> None:
+        """Refuse the tenant's requests from now on and for good; survives a kill.
+
+        Raises:
+            TenantNotFoundError: there is none of this id.
+        """
+        require_operator(operator, "deleting a tenant")
+        async with self._database.transaction() as session:
+            row = await session.get(TenantRow, tenant)
+            if row is None or row.state == DELETED:
+                raise TenantNotFoundError
+            row.state = DELETING
+
+    async def finish_deletion(self, operator: OperatorContext, tenant: TenantId) -> int:
+        """Forget the tenant's keys and keep its id from being given again; how many keys."""
+        require_operator(operator, "deleting a tenant")
+        keys = delete(ApiKeyRow).where(ApiKeyRow.tenant_id == tenant)
+        async with self._database.transaction() as session:
+            gone = len((await session.scalars(keys.returning(ApiKeyRow.key_id))).all())
+            await session.execute(
+                update(TenantRow).where(TenantRow.id == tenant).values(state=DELETED)
+            )
+        return gone
+
+    async def deleting(self, operator: OperatorContext) -> Sequence[TenantId]:
+        """Whose deletion was begun and not finished; asked at open."""
+        require_operator(operator, "deleting a tenant")
+        begun = select(TenantRow.id).where(TenantRow.state == DELETING)
+        async with self._database.transaction() as session:
+            return [TenantId(tenant) for tenant in await session.scalars(begun)]
 
     async def issue_key(
         self, operator: OperatorContext, tenant: TenantId, expires_in: timedelta | None = None
@@ -87,8 +121,7 @@ class TenantRegistry:
         require_operator(operator, "issuing a key")
         key, now = issue_key(), utc_now()
         async with self._database.transaction() as session:
-            if await session.get(TenantRow, tenant) is None:
-                raise TenantNotFoundError
+            await _existing(session, tenant)
             session.add(
                 ApiKeyRow(
                     key_id=key.key_id,
@@ -112,3 +145,10 @@ class TenantRegistry:
             if row is None:
                 raise KeyNotFoundError
             row.revoked_at = row.revoked_at or utc_now()
+
+
+async def _existing(session: AsyncSession, tenant: TenantId) -> TenantRow:
+    row = await session.get(TenantRow, tenant)
+    if row is None or row.state in (DELETING, DELETED):
+        raise TenantNotFoundError
+    return row

@@ -14,6 +14,7 @@ from rag.store.edge import EdgeVectorStore
 from serving.control.authentication import ApiKeyAuthenticator, OperatorKeyAuthenticator
 from serving.control.catalog import SqlDocumentCatalog
 from serving.control.database import Database
+from serving.control.deletion import TenantDeletion
 from serving.control.tenants import TenantRegistry
 from serving.control.usage import UsageLedger
 from serving.data_folder import owned
@@ -35,7 +36,9 @@ class Core:
     tenants_keys: ApiKeyAuthenticator
     operator_keys: OperatorKeyAuthenticator
     embedder: MiniLmEmbedder
+    store: EdgeVectorStore
     ingestor: Ingestor
+    deletion: TenantDeletion
     retriever: Retriever
     usage: UsageLedger
 
@@ -64,15 +67,20 @@ async def open_core(settings: Settings) -> AsyncGenerator[Core, None]:
         stack.push_async_callback(usage.close)
         ingestor = Ingestor(store, SqlDocumentCatalog(database), embedder)
         await ingestor.reconcile(operator)
+        registry = TenantRegistry(database)
+        deletion = TenantDeletion(registry, ingestor)
+        await deletion.resume(operator)
         yield Core(
             settings=settings,
             operator=operator,
             database=database,
-            registry=TenantRegistry(database),
+            registry=registry,
             tenants_keys=ApiKeyAuthenticator(database),
             operator_keys=operator_keys,
             embedder=embedder,
+            store=store,
             ingestor=ingestor,
+            deletion=deletion,
             retriever=Retriever(store, embedder),
             usage=usage,
         )
@@ -83,6 +91,7 @@ def runtime_without_engine(core: Core) -> Runtime:
     return Runtime(
         settings=core.settings,
         registry=core.registry,
+        deletion=core.deletion,
         usage=core.usage,
         metrics=Metrics(),
         tenants_keys=core.tenants_keys,

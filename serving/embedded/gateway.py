@@ -67,6 +67,7 @@ def _runtime(
     return Runtime(
         settings=core.settings,
         registry=core.registry,
+        deletion=core.deletion,
         usage=core.usage,
         metrics=Metrics(),
         tenants_keys=core.tenants_keys,

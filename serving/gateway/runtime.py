@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from rag.embedding.port import Embedder
+from serving.control.deletion import TenantDeletion
 from serving.control.tenants import TenantRegistry
 from serving.control.usage import UsageLedger
 from serving.gateway.chat import ChatService
@@ -49,6 +50,7 @@ class Runtime:
 
     settings: Settings
     registry: TenantRegistry
+    deletion: TenantDeletion
     usage: UsageLedger
     metrics: Metrics
     tenants_keys: TenantAuthenticator

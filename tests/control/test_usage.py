@@ -17,7 +17,7 @@ FJELLVIK, VOLTBAY = tenant_for_tests("fjellvik"), tenant_for_tests("voltbay")
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 
 
-def _record(request_id: str, prompt: int = 10) -> UsageRecord:
+def record_of(request_id: str, prompt: int = 10) -> UsageRecord:
     return UsageRecord(
         request_id=request_id,
         key_id="k",
@@ -46,8 +46,8 @@ async def ledger(tmp_path: Path) -> AsyncGenerator[UsageLedger, None]:
 
 async def test_a_tenant_sees_its_own_sums_and_no_others(ledger: UsageLedger) -> None:
     for number in range(3):
-        await ledger.of(FJELLVIK).record(_record(f"f{number}"))
-    await ledger.of(VOLTBAY).record(_record("v", prompt=1_000))
+        await ledger.of(FJELLVIK).record(record_of(f"f{number}"))
+    await ledger.of(VOLTBAY).record(record_of("v", prompt=1_000))
     await ledger.flushed()
     assert await ledger.of(FJELLVIK).totals(LONG_AGO) == UsageTotals(3, 30, 12, 9)
     assert await ledger.of(VOLTBAY).totals(LONG_AGO) == UsageTotals(1, 1_000, 4, 3)
@@ -56,7 +56,7 @@ async def test_a_tenant_sees_its_own_sums_and_no_others(ledger: UsageLedger) -> 
 
 
 async def test_what_lies_before_the_period_does_not_count(ledger: UsageLedger) -> None:
-    await ledger.of(FJELLVIK).record(_record("f"))
+    await ledger.of(FJELLVIK).record(record_of("f"))
     await ledger.flushed()
     tomorrow = datetime.now(UTC) + timedelta(days=1)
     assert await ledger.of(FJELLVIK).totals(tomorrow) == UsageTotals(0, 0, 0, 0)
@@ -67,7 +67,7 @@ async def test_closing_writes_what_still_waits(tmp_path: Path) -> None:
     ledger = UsageLedger(database)
     ledger.start()
     for number in range(500):
-        await ledger.of(FJELLVIK).record(_record(f"f{number}"))
+        await ledger.of(FJELLVIK).record(record_of(f"f{number}"))
     await ledger.close()
     assert (await ledger.of(FJELLVIK).totals(LONG_AGO)).requests == 500
     await database.close()

@@ -53,6 +53,27 @@ def test_tenants_keys_and_documents_by_command(platform: Gateway, tmp_path: Path
     assert "tenant_suspended" in refused.stderr
     assert "suspended" in platform.cli("tenant", "list").stdout
     assert platform.cli("usage").returncode == 0
+    deleted = platform.cli("tenant", "delete", "acme", "--yes")
+    assert "deleted (2 documents" in deleted.stdout
+    assert "acme" not in platform.cli("tenant", "list").stdout
+    assert "tenant_exists" in platform.cli("tenant", "add", "acme").stderr
+    assert "tenant_not_found" in platform.cli("tenant", "delete", "acme", "--yes").stderr
+
+
+def test_indexes_are_built_while_no_gateway_runs_and_not_beside_one(
+    quick_gateway: Gateway, tmp_path: Path
+) -> None:
+    document = tmp_path / "returns.md"
+    document.write_text("# Returns\n\nYou have 30 days.")
+    quick_gateway.cli("tenant", "add", "acme")
+    quick_gateway.cli("ingest", "acme", str(document))
+    assert "optimized: 1 points" in quick_gateway.cli("optimize").stdout
+    quick_gateway.start()
+    quick_gateway.until("/healthz")
+    refused = quick_gateway.cli("optimize")
+    assert refused.returncode == 1
+    assert refused.stderr.count("\n") == 1
+    assert "Another gateway runs" in refused.stderr
 
 
 def test_a_second_gateway_on_the_same_folder_is_refused_in_one_line(

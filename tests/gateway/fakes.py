@@ -19,6 +19,7 @@ from rag.documents import Document, Passage
 from rag.errors import DocumentNotFoundError
 from rag.filters import Where
 from serving.control.database import Database
+from serving.control.deletion import TenantDeletion
 from serving.control.tenants import TenantRegistry
 from serving.control.usage import UsageLedger
 from serving.engine.client import EngineClient
@@ -265,6 +266,7 @@ def runtime(
         settings=Settings(),
         # The operator's routes are tested on the real database (tests/embedded).
         registry=TenantRegistry(cast("Database", None)),
+        deletion=cast("TenantDeletion", None),
         usage=UsageLedger(cast("Database", None)),
         metrics=Metrics(),
         tenants_keys=Keys(),

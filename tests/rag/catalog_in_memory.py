@@ -21,6 +21,13 @@ class InMemoryCatalog(DocumentCatalog):
             for key in sorted(self.begun)
         ]
 
+    async def purge(self, operator: OperatorContext, tenant: TenantId) -> int:
+        own = [key for key in self.entries if key[0] == tenant]
+        for key in own:
+            del self.entries[key]
+        self.begun = {key for key in self.begun if key[0] != tenant}
+        return len(own)
+
     async def settled(self, operator: OperatorContext, write: PendingWrite) -> None:
         self.begun.discard((write.tenant_id, write.document_id))
 

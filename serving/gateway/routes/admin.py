@@ -64,6 +64,13 @@ async def change_tenant(
     return {"object": "tenant", "id": name, "state": asked.state}
 
 
+@router.delete("/tenants/{name}")
+async def delete_tenant(name: str, operator: Operator, parts: Parts) -> dict[str, Any]:
+    """Delete a tenant and all that is its own. Its id is not given again; its usage stays."""
+    deleted = await parts.deletion.delete(operator, tenant_id(name))
+    return {"object": "tenant", "id": name, "deleted": True, **asdict(deleted)}
+
+
 @router.post("/keys", status_code=201)
 async def issue_key(asked: _NewKey, operator: Operator, parts: Parts) -> dict[str, Any]:
     """A new key of a tenant; its text is in this answer and nowhere else."""

@@ -1,0 +1,48 @@
+"""A tenant and all that is its own, deleted; what was billed stays.
+
+First nobody gets in any more, then the data goes and its absence is looked for, then the keys. A
+kill between leaves a tenant that is shut out, and the next start goes on from there.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from isolation.context import OperatorContext
+from isolation.tenant_id import TenantId
+from rag.ingest import Ingestor
+from serving.control.tenants import TenantRegistry
+
+
+@dataclass(frozen=True, slots=True)
+class Deleted:
+    """What was removed. That nothing is left has been looked for."""
+
+    documents: int
+    keys: int
+
+
+class TenantDeletion:
+    """Deletes tenants; every function is the operator's."""
+
+    def __init__(self, registry: TenantRegistry, ingestor: Ingestor) -> None:
+        self._registry = registry
+        self._ingestor = ingestor
+
+    async def delete(self, operator: OperatorContext, tenant: TenantId) -> Deleted:
+        """Delete a tenant. Repeating it after a failure goes on where it stopped.
+
+        Raises:
+            TenantNotFoundError: there is none of this id.
+            StoreError: the vector store still finds something of it.
+        """
+        await self._registry.begin_deletion(operator, tenant)
+        documents = await self._ingestor.purge(operator, tenant)
+        return Deleted(documents, await self._registry.finish_deletion(operator, tenant))
+
+    async def resume(self, operator: OperatorContext) -> int:
+        """Finish what a kill interrupted; how many deletions that were. Run before serving."""
+        begun = await self._registry.deleting(operator)
+        for tenant in begun:
+            await self.delete(operator, tenant)
+        return len(begun)
