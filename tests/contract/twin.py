@@ -143,6 +143,9 @@ class Twin:
         tenant, body = self._tenant(request), await request.json()
         if self._has("the chat is away"):
             raise _RefusedError(500, "internal_error")
+        options = set(body.get("stream_options", {})) - {"include_usage"}
+        if options and not self._has("controls: they are taken among the stream's options"):
+            raise _RefusedError(400, "parameter_not_allowed")
         if set(body) - _ALLOWED and not self._has("controls: they are taken"):
             raise _RefusedError(400, "parameter_not_allowed")
         self._count(tenant)

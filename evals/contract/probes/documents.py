@@ -6,7 +6,7 @@ import httpx
 
 from evals.contract.checks import Checks
 from evals.contract.planting import Plant, document_path, planted, put
-from evals.contract.target import Pair, Tenant
+from evals.contract.target import Pair, Tenant, results
 
 _UNKNOWN = "verify-no-such-document"
 
@@ -22,6 +22,7 @@ async def probe(pair: Pair, checks: Checks) -> None:
                 await _is_unknown(attacker, method, theirs.own_id, checks)
             await _is_not_listed(victim, attacker, theirs, checks)
             await _survives(victim, attacker, theirs, checks)
+            await put(attacker, theirs.shared_id, plants[attacker.name].text)
 
 
 async def _owner_has_it(victim: Tenant, theirs: Plant, checks: Checks) -> bool:
@@ -31,8 +32,8 @@ async def _owner_has_it(victim: Tenant, theirs: Plant, checks: Checks) -> bool:
 
 
 async def _is_unknown(attacker: Tenant, method: str, document_id: str, checks: Checks) -> None:
-    foreign = await attacker.send(method, document_path(document_id))
     unknown = await attacker.send(method, document_path(_UNKNOWN))
+    foreign = await attacker.send(method, document_path(document_id))
     checks.boundary(
         f"{method} of a foreign document answers as of an unknown one",
         _said(foreign, document_id) == _said(unknown, _UNKNOWN) and foreign.status_code == 404,
@@ -62,14 +63,12 @@ async def _survives(victim: Tenant, attacker: Tenant, theirs: Plant, checks: Che
     checks.control("a tenant deletes its own document", gone.status_code == 404)
     await put(attacker, theirs.shared_id, f"Nothing about the {theirs.topic} lantern.")
     await put(attacker, theirs.own_id, f"Nothing about the {theirs.topic} lantern.")
-    try:
-        after = await victim.send("GET", document_path(theirs.shared_id))
-        still = await victim.send("POST", "/v1/search", {"query": theirs.topic, "top_k": 10})
-        checks.boundary(
-            "deleting and replacing one's own document leaves a foreign one of the same id alone",
-            (after.status_code, after.text) == (before.status_code, before.text)
-            and theirs.secret in still.text,
-            f"status {after.status_code}, or other content",
-        )
-    finally:
-        await attacker.send("DELETE", document_path(theirs.own_id))
+    after = await victim.send("GET", document_path(theirs.shared_id))
+    still = await victim.send("POST", "/v1/search", {"query": theirs.topic, "top_k": 10})
+    own = {found.get("document_id") for found in results(still) if theirs.secret in str(found)}
+    checks.boundary(
+        "deleting and replacing one's own document leaves a foreign one of the same id alone",
+        (after.status_code, after.text) == (before.status_code, before.text)
+        and own >= {theirs.shared_id, theirs.own_id},
+        f"status {after.status_code}, {len(own)} of 2 documents with their content",
+    )
