@@ -33,10 +33,14 @@ async def _owner_has_it(victim: Tenant, theirs: Plant, checks: Checks) -> bool:
 
 async def _is_unknown(attacker: Tenant, method: str, document_id: str, checks: Checks) -> None:
     unknown = await attacker.send(method, document_path(_UNKNOWN))
+    told = unknown.status_code == 404 and '"document_not_found"' in unknown.text
+    seen = f"status {unknown.status_code}"
+    if not checks.control(f"{method} of an unknown document is document_not_found", told, seen):
+        return
     foreign = await attacker.send(method, document_path(document_id))
     checks.boundary(
         f"{method} of a foreign document answers as of an unknown one",
-        _said(foreign, document_id) == _said(unknown, _UNKNOWN) and foreign.status_code == 404,
+        _said(foreign, document_id) == _said(unknown, _UNKNOWN),
         f"{foreign.status_code} for a foreign, {unknown.status_code} for an unknown id",
     )
 
