@@ -63,12 +63,14 @@ async def _has_no_effect(victim: Tenant, attacker: Tenant, theirs: Plant, checks
     own = await _found(victim, theirs, {}, "")
     if not checks.control("the owner lists and finds its document", own == [True, True]):
         return
+    # Compared with no header at all: a search that leaks anyway is another probe's finding.
+    plain = await _found(attacker, theirs, {}, "")
     for header in _HEADERS:
         seen = await _found(attacker, theirs, {header: victim.name}, "")
-        checks.boundary(f"the header {header} has no effect", not any(seen), _FOREIGN)
+        checks.boundary(f"the header {header} has no effect", seen == plain, _FOREIGN)
     for name in ("tenant", "tenant_id"):
         seen = await _found(attacker, theirs, {}, f"?{name}={quote(victim.name)}")
-        checks.boundary(f"{name} in the URL has no effect", not any(seen), _FOREIGN)
+        checks.boundary(f"{name} in the URL has no effect", seen == plain, _FOREIGN)
     answer = await chat(attacker, theirs.question, headers=dict.fromkeys(_HEADERS, victim.name))
     checks.boundary(
         "no header has an effect on a chat",
