@@ -81,6 +81,21 @@ async def test_a_tight_platform_passes(probe: str) -> None:
     assert checks.boundaries >= 2
 
 
+@pytest.mark.parametrize(("leak", "expected"), [("none", "held"), ("one tree for all", "leak")])
+async def test_prompts_that_begin_alike_by_chance_change_no_verdict(
+    leak: str, expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alike = ["same", "first", "words"]
+    rest = [f"{number}-{word}" for number in range(20) for word in range(57)]
+
+    def prompt() -> str:
+        return " ".join(alike + [rest.pop() for _ in range(57)])
+
+    monkeypatch.setattr("evals.contract.probes.prefix_cache._prompt", prompt)
+    checks = (await _probed(Twin(f"prefix-cache: {leak}"), "prefix-cache"))["prefix-cache"]
+    assert checks.verdict.value == expected
+
+
 @pytest.mark.parametrize("leak", LEAKS)
 async def test_every_leak_is_caught_by_its_probe(leak: str) -> None:
     probe = leak.split(":")[0]
