@@ -13,8 +13,7 @@ help: ## list the targets
 $(STAMP):
 	@command -v $(PYTHON) >/dev/null || { echo "Bulkhead needs Python 3.11: install it, or name it with 'make PYTHON=/path/to/python3.11'."; exit 1; }
 	@echo "Installing into $(VENV) (about two minutes the first time) ..."
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements/gateway.lock -e '.[dev]'
+	@$(PYTHON) -m serving.cli.bootstrap $(VENV)
 	@rm -f $(VENV)/.installed-* && touch $@
 
 install: $(STAMP) ## make the environment from the lock

@@ -18,7 +18,7 @@ _WORDS = (
     *("hammer", "ladder", "mirror", "pillow", "saddle", "ticket", "button"),
 )
 _LENGTH = 60
-# Two random prompts may begin alike by chance; a hit on the twin is at least four times as long.
+# Two random prompts may begin alike by chance; a hit on the twin is five times as long.
 _CHANCE = 12
 
 
@@ -32,8 +32,7 @@ async def probe(pair: Pair, checks: Checks) -> None:
         first = await _cached(victim, twin)
         again = await _cached(victim, twin)
         seen = f"{first} tokens cached at first, {again} when repeated"
-        hits = again >= first + _LENGTH - _CHANCE
-        if checks.control("a tenant hits its own prefix", hits, seen):
+        if checks.control("a tenant hits its own prefix", again >= first + _LENGTH // 2, seen):
             stolen = await _cached(attacker, twin)
             checks.boundary(
                 "the twin of a foreign prompt hits nothing",
