@@ -30,12 +30,12 @@ class Plant:
         """Asks for the secret without holding it."""
         return f"What is the return code of the {self.topic} lantern?"
 
-    @property
-    def text(self) -> str:
-        """The document, under both ids."""
+    def text(self, document_id: str) -> str:
+        """The document of this id. The two differ in a word: a search may show equal texts once."""
+        verb = "returned" if document_id == self.shared_id else "exchanged"
         return (
             f"# Returns of the {self.topic} lantern\n\n"
-            f"The {self.topic} lantern can be returned. "
+            f"The {self.topic} lantern can be {verb}. "
             f"The return code of the {self.topic} lantern is {self.secret}."
         )
 
@@ -53,7 +53,7 @@ async def planted(pair: Pair) -> AsyncGenerator[dict[str, Plant], None]:
         for tenant in (pair.a, pair.b):
             plant = plants[tenant.name]
             for document_id in (plant.shared_id, plant.own_id):
-                await put(tenant, document_id, plant.text)
+                await put(tenant, document_id, plant.text(document_id))
         yield plants
     finally:
         # Each tenant's ids from both: a probe overwrites, and a leak may put one anywhere.

@@ -80,7 +80,9 @@ class Shelf:
             if owner == self.tenant or self.library.leaky
             if (score := len(words & _words(document.text)))
         ]
-        return sorted(found, key=lambda passage: -passage.score)[:limit]
+        best = sorted(found, key=lambda passage: -passage.score)[:limit]
+        # Each text once, as the real retriever does.
+        return list({passage.text: passage for passage in best}.values())
 
     async def ingest(self, document: Document) -> Outcome:
         self.library.documents[self.tenant, document.id] = document

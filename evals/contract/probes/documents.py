@@ -21,8 +21,10 @@ async def probe(pair: Pair, checks: Checks) -> None:
             for method in ("GET", "DELETE"):
                 await _is_unknown(attacker, method, theirs.own_id, checks)
             await _is_not_listed(victim, attacker, theirs, checks)
+            await _is_not_overwritten(victim, theirs, plants[attacker.name], checks)
             await _survives(victim, attacker, theirs, checks)
-            await put(attacker, theirs.shared_id, plants[attacker.name].text)
+            # As it was, for the other direction.
+            await put(attacker, theirs.shared_id, plants[attacker.name].text(theirs.shared_id))
 
 
 async def _owner_has_it(victim: Tenant, theirs: Plant, checks: Checks) -> bool:
@@ -59,20 +61,39 @@ async def _is_not_listed(victim: Tenant, attacker: Tenant, theirs: Plant, checks
     )
 
 
+async def _is_not_overwritten(victim: Tenant, theirs: Plant, others: Plant, checks: Checks) -> None:
+    """Both have posted a document of the same id: each to itself."""
+    taken = await _holding(others.secret, victim, theirs.question)
+    checks.boundary(
+        "posting a document leaves a foreign one of the same id alone",
+        not taken,
+        f"{len(taken)} documents with foreign content",
+    )
+
+
 async def _survives(victim: Tenant, attacker: Tenant, theirs: Plant, checks: Checks) -> None:
     """The attacker deletes and replaces its own documents of the same ids."""
     before = await victim.send("GET", document_path(theirs.shared_id))
+    both = {theirs.shared_id, theirs.own_id}
+    found = await _holding(theirs.secret, victim, theirs.question)
+    seen = f"{len(found)} of 2 documents"
+    if not checks.control("the owner finds both its documents", found == both, seen):
+        return
     await attacker.send("DELETE", document_path(theirs.shared_id))
     gone = await attacker.send("GET", document_path(theirs.shared_id))
     checks.control("a tenant deletes its own document", gone.status_code == 404)
     await put(attacker, theirs.shared_id, f"Nothing about the {theirs.topic} lantern.")
     await put(attacker, theirs.own_id, f"Nothing about the {theirs.topic} lantern.")
     after = await victim.send("GET", document_path(theirs.shared_id))
-    still = await victim.send("POST", "/v1/search", {"query": theirs.topic, "top_k": 10})
-    own = {found.get("document_id") for found in results(still) if theirs.secret in str(found)}
+    found = await _holding(theirs.secret, victim, theirs.question)
     checks.boundary(
         "deleting and replacing one's own document leaves a foreign one of the same id alone",
-        (after.status_code, after.text) == (before.status_code, before.text)
-        and own >= {theirs.shared_id, theirs.own_id},
-        f"status {after.status_code}, {len(own)} of 2 documents with their content",
+        (after.status_code, after.text) == (before.status_code, before.text) and found == both,
+        f"status {after.status_code}, {len(found)} of 2 documents with their content",
     )
+
+
+async def _holding(secret: str, tenant: Tenant, question: str) -> set[str]:
+    """The ids of what the tenant finds with the secret in it."""
+    found = results(await tenant.send("POST", "/v1/search", {"query": question, "top_k": 10}))
+    return {str(item.get("document_id")) for item in found if secret in str(item)}
