@@ -63,11 +63,13 @@ async def _is_not_listed(victim: Tenant, attacker: Tenant, theirs: Plant, checks
 
 async def _is_not_overwritten(victim: Tenant, theirs: Plant, others: Plant, checks: Checks) -> None:
     """Both have posted a document of the same id: each to itself."""
-    taken = await _holding(others.secret, victim, theirs.question)
+    own = await _holding(theirs.secret, victim, theirs.question)
+    foreign = await _holding(others.secret, victim, theirs.question)
+    # Both contents under one id: a search that leaks, which is another probe's finding.
     checks.boundary(
         "posting a document leaves a foreign one of the same id alone",
-        not taken,
-        f"{len(taken)} documents with foreign content",
+        theirs.shared_id not in foreign - own,
+        "foreign content in the place of the owner's",
     )
 
 
