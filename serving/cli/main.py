@@ -5,6 +5,7 @@ So that `evals` can add `verify`, `bench` and `eval` without being imported by w
 
 from __future__ import annotations
 
+import logging
 import sys
 from importlib.metadata import entry_points
 
@@ -45,6 +46,8 @@ def _several() -> None:
 
 def main() -> None:
     """Run; an expected failure is one line on standard error and exit status 1."""
+    # Some libraries set up logging to the terminal when imported; with a handler here they cannot.
+    logging.getLogger().addHandler(logging.NullHandler())
     try:
         build(sys.argv[1] if len(sys.argv) > 1 else None)()
     except BulkheadError as error:

@@ -26,7 +26,7 @@ _SYSTEM = ["You", "are", "a", "shop", "'s", "assistant", "."]
 class _RefusedError(Exception):
     def __init__(self, status: int, code: str, **headers: str) -> None:
         super().__init__(code)
-        self.reply = JSONResponse({"error": {"code": code}}, status, headers)
+        self.reply = JSONResponse({"error": {"code": code, "message": code}}, status, headers)
 
 
 class Twin:
@@ -97,7 +97,7 @@ class Twin:
                 self.documents[key] = body["text"]
         if not self._has("documents are not kept"):
             self.documents[owner or tenant, body["id"]] = body["text"]
-        return JSONResponse({"id": body["id"]})
+        return JSONResponse({"id": body["id"], "title": "", "chunks": 1})
 
     async def _get(self, request: Request) -> Response:
         tenant, name = self._tenant(request), request.path_params["document_id"]
@@ -142,7 +142,7 @@ class Twin:
         if self._has("search: relevance is checked and the tenant is not") and not found:
             found = self._found(tenant, body["query"], everybody=True)
         facets = [name for _, name in self.documents if self._has("search: counts hold all ids")]
-        data = [{"document_id": d, "text": t} for d, t in found]
+        data = [{"document_id": d, "title": d, "text": t, "score": 1.0} for d, t in found]
         return JSONResponse({"data": data, "facets": facets})
 
     def _found(self, tenant: str, query: str, everybody: bool) -> list[tuple[str, str]]:

@@ -192,3 +192,10 @@ def test_secrets_on_disk_are_the_owners_alone(gateway: Gateway) -> None:
     for name in private:
         assert (gateway.data / name).stat().st_mode & 0o077 == 0, name
     assert gateway.data.stat().st_mode & 0o077 == 0
+
+
+def test_the_terminal_shows_what_goes_on_and_nothing_else(gateway: Gateway) -> None:
+    lines = gateway.output.read_text().splitlines()
+    known = ("engine:", "model:", "gateway:", "demo:", "ready:")
+    assert [line for line in lines if not line.startswith(known)] == []
+    assert any(line.startswith("ready: http://") for line in lines)

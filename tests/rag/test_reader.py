@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import io
+
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
+from pypdf import PdfWriter
 
 from rag.errors import DocumentUnreadableError
 from rag.reading.reader import read_bytes
@@ -53,6 +57,19 @@ def test_a_csv_row_is_read_without_its_header() -> None:
 
 def test_a_pdf_gives_its_text() -> None:
     assert "Warranty is 5 years" in read_bytes("w.pdf", _pdf("Warranty is 5 years"), "w").text
+
+
+def test_nothing_that_was_read_stays_in_the_process() -> None:
+    read_bytes("returns.md", b"# Returns", "returns.md")
+    assert "/document.md" not in MemoryFileSystem.store
+
+
+def test_an_encrypted_pdf_is_refused() -> None:
+    writer, locked = PdfWriter(io.BytesIO(_pdf("secret"))), io.BytesIO()
+    writer.encrypt("password", algorithm="RC4-128")
+    writer.write(locked)
+    with pytest.raises(DocumentUnreadableError, match=r"locked\.pdf"):
+        read_bytes("locked.pdf", locked.getvalue(), "locked.pdf")
 
 
 @pytest.mark.parametrize(
