@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from isolation.tenant_id import TenantId
 from rag.errors import InvalidDocumentError
+from rag.filters import Metadata, check_metadata
 
 MAX_ID_LENGTH = 256
 _FORBIDDEN = re.compile(r"[\x00-\x1f\x7f]")
@@ -18,11 +20,13 @@ class Document:
     """A document as text. `id` is the tenant's own: two tenants may use the same.
 
     `text` is Markdown where structure is known (headings as `#` lines), else plain text.
+    `metadata` is flat, and what a search's filter asks for.
     """
 
     id: str
     title: str
     text: str
+    metadata: Metadata = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not self.id or len(self.id) > MAX_ID_LENGTH or _FORBIDDEN.search(self.id):
@@ -32,11 +36,25 @@ class Document:
             )
         if not self.text.strip():
             raise InvalidDocumentError("The document holds no text.", param="text")
+        check_metadata(self.metadata)
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 over title and text: equal fingerprints need no re-ingestion."""
-        return hashlib.sha256(f"{len(self.title)}\0{self.title}\0{self.text}".encode()).hexdigest()
+        """SHA-256 over all but the id: equal fingerprints need no re-ingestion."""
+        metadata = json.dumps(dict(self.metadata), sort_keys=True)
+        parts = (self.title, metadata, self.text)
+        text = "".join(f"{len(part)}\0{part}" for part in parts)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentVersion:
+    """One version of one document, as the store keeps it with each of its chunks."""
+
+    document_id: str
+    version: str
+    title: str
+    metadata: Metadata = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ BulkheadError
     └── UnsafeCollectionError  a collection on disk would leak or lose recall; refused on open
 RequestRefusedError
 ├── DocumentNotFoundError      404, unknown or another tenant's: one answer
+├── InvalidFilterError         400, of a search or of a document's metadata
 └── InvalidDocumentError       400
 """
 
@@ -26,6 +27,15 @@ class InvalidDocumentError(RequestRefusedError):
     """The document's id, title or text is not acceptable."""
 
     code = "invalid_document"
+
+
+class InvalidFilterError(RequestRefusedError):
+    """A filter, or the metadata it would ask for, is not acceptable."""
+
+    code = "invalid_filter"
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, param="filter")
 
 
 class DocumentNotFoundError(RequestRefusedError):

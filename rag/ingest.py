@@ -12,7 +12,7 @@ from weakref import WeakValueDictionary
 
 from isolation.context import OperatorContext, TenantContext
 from rag.catalog import CatalogEntry, DocumentCatalog, TenantCatalog
-from rag.documents import Document, EmbeddedChunk
+from rag.documents import Document, DocumentVersion, EmbeddedChunk
 from rag.embedding.port import Embedder
 from rag.errors import DocumentNotFoundError
 from rag.splitting import Splitter
@@ -116,7 +116,8 @@ class TenantIngestor:
     async def _write(self, document: Document, chunks: Sequence[EmbeddedChunk]) -> None:
         version = uuid.uuid4().hex
         await self._catalog.begin(document.id)
-        await self._collection.stage(document.id, version, document.title, chunks)
+        staged = DocumentVersion(document.id, version, document.title, document.metadata)
+        await self._collection.stage(staged, chunks)
         await self._catalog.commit(
             CatalogEntry(
                 document.id,

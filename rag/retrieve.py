@@ -6,6 +6,7 @@ from isolation.context import TenantContext
 from isolation.errors import InvalidRequestError
 from rag.documents import Passage
 from rag.embedding.port import Embedder
+from rag.filters import Where
 from rag.store.port import HybridQuery, TenantCollection, VectorStore
 
 
@@ -28,8 +29,10 @@ class TenantRetriever:
         self._collection = collection
         self._embedder = embedder
 
-    async def search(self, text: str, *, limit: int) -> list[Passage]:
+    async def search(self, text: str, *, limit: int, where: Where | None = None) -> list[Passage]:
         """The best passages for a question, best first, each text once.
+
+        where: of the documents whose metadata it holds for.
 
         Raises:
             InvalidRequestError: the question is blank.
@@ -37,5 +40,5 @@ class TenantRetriever:
         if not text.strip():
             raise InvalidRequestError("The question is empty.", param="query")
         (dense,) = await self._embedder.embed([text])
-        found = await self._collection.search(HybridQuery(text, dense), limit=limit)
+        found = await self._collection.search(HybridQuery(text, dense), limit=limit, where=where)
         return list({passage.text: passage for passage in reversed(found)}.values())[::-1]

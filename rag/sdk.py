@@ -15,6 +15,8 @@ from urllib.parse import quote
 import httpx
 
 from isolation.errors import BulkheadError
+from rag.filter_json import filter_as_json
+from rag.filters import Metadata, Where
 
 _TIMEOUT = httpx.Timeout(60, connect=5)
 
@@ -67,17 +69,27 @@ class TenantClient:
             transport=self.transport,
         )
 
-    def search(self, query: str, *, limit: int = 5) -> list[FoundPassage]:
-        """The best passages for a question, best first; `limit` is at most 50."""
-        found = self._send("POST", "/v1/search", {"query": query, "top_k": limit})
+    def search(
+        self, query: str, *, limit: int = 5, where: Where | None = None
+    ) -> list[FoundPassage]:
+        """The best passages for a question, best first; `limit` is at most 50.
+
+        where: of the documents whose metadata it holds for (`rag.filters`).
+        """
+        body: dict[str, Any] = {"query": query, "top_k": limit}
+        if where is not None:
+            body["filter"] = filter_as_json(where)
+        found = self._send("POST", "/v1/search", body)
         return [
             FoundPassage(one["document_id"], one["title"], one["text"], one["score"])
             for one in found["data"]
         ]
 
-    def put(self, document_id: str, text: str, *, title: str = "") -> StoredDocument:
+    def put(
+        self, document_id: str, text: str, *, title: str = "", metadata: Metadata | None = None
+    ) -> StoredDocument:
         """Make `text` the one version of the document. When this returns, it is kept."""
-        body = {"id": document_id, "title": title, "text": text}
+        body = {"id": document_id, "title": title, "text": text, "metadata": dict(metadata or {})}
         return _stored(self._send("POST", "/v1/documents", body))
 
     def documents(self) -> list[StoredDocument]:
@@ -88,13 +100,17 @@ class TenantClient:
         """Delete one document; `document_not_found` if there is none."""
         self._send("DELETE", f"/v1/documents/{quote(document_id, safe='')}")
 
-    async def asearch(self, query: str, *, limit: int = 5) -> list[FoundPassage]:
+    async def asearch(
+        self, query: str, *, limit: int = 5, where: Where | None = None
+    ) -> list[FoundPassage]:
         """`search`."""
-        return await asyncio.to_thread(self.search, query, limit=limit)
+        return await asyncio.to_thread(self.search, query, limit=limit, where=where)
 
-    async def aput(self, document_id: str, text: str, *, title: str = "") -> StoredDocument:
+    async def aput(
+        self, document_id: str, text: str, *, title: str = "", metadata: Metadata | None = None
+    ) -> StoredDocument:
         """`put`."""
-        return await asyncio.to_thread(self.put, document_id, text, title=title)
+        return await asyncio.to_thread(self.put, document_id, text, title=title, metadata=metadata)
 
     async def adocuments(self) -> list[StoredDocument]:
         """`documents`."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Lock
 from typing import Any, TypeVar
 
 from qdrant_edge import (
@@ -39,8 +39,9 @@ from isolation.context import (
     require_tenant,
 )
 from isolation.tenant_id import TenantId
-from rag.documents import EmbeddedChunk, Passage
+from rag.documents import DocumentVersion, EmbeddedChunk, Passage
 from rag.errors import StoreError, StoreLockedError, UnsafeCollectionError
+from rag.filters import Where
 from rag.store import predicate
 from rag.store.point_ids import point_id
 from rag.store.port import HybridQuery, TenantCollection, VectorStore
@@ -49,19 +50,22 @@ T = TypeVar("T")
 _DENSE, _BM25 = "dense", "bm25"
 _PREFETCH = 30
 _RRF_K = 60
+# One call holds the GIL to its end: a large document is written in pieces, and others run between.
+_BATCH = 64
 
 
 class EdgeVectorStore(VectorStore):
-    """One shard in one folder, owned by one process, driven by one thread.
+    """One shard in one folder, owned by one process; its calls never overlap.
 
-    One thread because each call holds the GIL, and because what runs as one job on it happens
-    with no search in between.
+    Each call holds the GIL to its end (docs/decisions/0007), so that a thread of its own would
+    stop the event loop as long, and cost a hop more. What runs as one job happens with no search
+    in between.
     """
 
     def __init__(self, shard: EdgeShard, dimension: int) -> None:
         self._shard = shard
         self._dimension = dimension
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="qdrant-edge")
+        self._lock = Lock()
         self._bm25 = Bm25()
 
     @classmethod
@@ -91,11 +95,20 @@ class EdgeVectorStore(VectorStore):
         self, operator: OperatorContext, tenant: TenantId, document_id: str, version: str | None
     ) -> None:
         require_operator(operator, "settling the vector store")
-        await self.run(lambda shard: _settle(shard, tenant, document_id, version))
+        self.run(lambda shard: _settle(shard, tenant, document_id, version))
 
-    async def run(self, job: Callable[[EdgeShard], T]) -> T:
-        """Run `job` on the shard's thread; jobs never overlap."""
-        return await asyncio.get_running_loop().run_in_executor(self._thread, job, self._shard)
+    def run(self, job: Callable[[EdgeShard], T]) -> T:
+        """Run `job` on the shard; jobs never overlap, whatever thread or event loop they are of."""
+        with self._lock:
+            return job(self._shard)
+
+    async def optimize(self, operator: OperatorContext) -> None:
+        """Build the indexes of what was written; minutes, in which the process stands still.
+
+        So it is for a process that serves nobody (`bulkhead ingest --optimize`).
+        """
+        require_operator(operator, "optimizing the vector store")
+        self.run(lambda shard: shard.optimize())
 
     def sparse_of_document(self, text: str) -> Any:
         """BM25 term weights of a passage."""
@@ -115,8 +128,7 @@ class EdgeVectorStore(VectorStore):
             raise StoreError(f"A dense vector has {self._dimension} finite numbers.")
 
     async def close(self) -> None:
-        await self.run(lambda shard: shard.close())
-        self._thread.shutdown()
+        self.run(lambda shard: shard.close())
 
 
 class EdgeTenantCollection(TenantCollection):
@@ -126,54 +138,55 @@ class EdgeTenantCollection(TenantCollection):
         self._store = store
         self._ctx = ctx
 
-    async def stage(
-        self, document_id: str, version: str, title: str, chunks: Sequence[EmbeddedChunk]
-    ) -> None:
+    async def stage(self, version: DocumentVersion, chunks: Sequence[EmbeddedChunk]) -> None:
         for chunk in chunks:
             self._store.check_vector(chunk.dense)
-        points = [self._point(document_id, version, title, chunk) for chunk in chunks]
-        if points:
-            operation = UpdateOperation.upsert_points(points)
-            await self._store.run(lambda shard: shard.update(operation))
+        for begin in range(0, len(chunks), _BATCH):
+            batch = chunks[begin : begin + _BATCH]
+            self._upsert([self._point(version, chunk) for chunk in batch])
+            await asyncio.sleep(0)
+
+    def _upsert(self, points: list[Point]) -> None:
+        operation = UpdateOperation.upsert_points(points)
+        self._store.run(lambda shard: shard.update(operation))
 
     async def publish(self, document_id: str, version: str) -> None:
         tenant = self._ctx.tenant_id
-        await self._store.run(lambda shard: _settle(shard, tenant, document_id, version))
+        self._store.run(lambda shard: _settle(shard, tenant, document_id, version))
 
     async def delete(self, document_id: str) -> None:
         tenant = self._ctx.tenant_id
-        await self._store.run(lambda shard: _settle(shard, tenant, document_id, None))
+        self._store.run(lambda shard: _settle(shard, tenant, document_id, None))
 
-    async def search(self, query: HybridQuery, *, limit: int) -> list[Passage]:
+    async def search(
+        self, query: HybridQuery, *, limit: int, where: Where | None = None
+    ) -> list[Passage]:
         self._store.check_vector(query.dense)
         if limit < 1:
             return []
-        request = self._hybrid(query, limit)
-        return [self._passage(hit) for hit in await self._store.run(lambda s: s.query(request))]
+        request = self._hybrid(query, limit, where)
+        return [self._passage(hit) for hit in self._store.run(lambda s: s.query(request))]
 
     async def get(self, document_id: str) -> list[Passage]:
         mine = predicate.published_of(self._ctx.tenant_id, document_id)
         request = ScrollRequest(limit=1_000_000, filter=mine, with_payload=True)
-        records, _ = await self._store.run(lambda shard: shard.scroll(request))
+        records, _ = self._store.run(lambda shard: shard.scroll(request))
         return sorted((self._passage(record) for record in records), key=lambda p: p.ordinal)
 
     async def count(self) -> int:
         request = CountRequest(exact=True, filter=predicate.published_of(self._ctx.tenant_id))
-        return await self._store.run(lambda shard: shard.count(request))
+        return self._store.run(lambda shard: shard.count(request))
 
-    def _hybrid(self, query: HybridQuery, limit: int) -> QueryRequest:
-        mine = predicate.published_of(self._ctx.tenant_id)
+    def _hybrid(self, query: HybridQuery, limit: int, where: Where | None) -> QueryRequest:
+        mine = predicate.published_of(self._ctx.tenant_id, where=where)
         wide = max(limit, _PREFETCH)
-        legs = [
-            Prefetch(limit=wide, query=Query.Nearest(query.dense, using=_DENSE), filter=mine),
-            Prefetch(
-                limit=wide,
-                query=Query.Nearest(self._store.sparse_of_query(query.text), using=_BM25),
-                filter=mine,
-                # Else other tenants' documents weigh this tenant's terms.
-                params=SearchParams(idf=IdfParams(corpus=mine)),
-            ),
-        ]
+        legs = [Prefetch(limit=wide, query=Query.Nearest(query.dense, using=_DENSE), filter=mine)]
+        if query.text:
+            sparse = Query.Nearest(self._store.sparse_of_query(query.text), using=_BM25)
+            # Else other tenants' documents weigh this tenant's terms.
+            own = predicate.published_of(self._ctx.tenant_id)
+            own_terms = SearchParams(idf=IdfParams(corpus=own))
+            legs.append(Prefetch(limit=wide, query=sparse, filter=mine, params=own_terms))
         return QueryRequest(
             limit=limit,
             prefetches=legs,
@@ -182,13 +195,14 @@ class EdgeTenantCollection(TenantCollection):
             with_payload=True,
         )
 
-    def _point(self, document_id: str, version: str, title: str, chunk: EmbeddedChunk) -> Point:
+    def _point(self, version: DocumentVersion, chunk: EmbeddedChunk) -> Point:
         tenant = self._ctx.tenant_id
         payload = {
-            predicate.DOCUMENT: document_id,
-            predicate.VERSION: version,
+            predicate.DOCUMENT: version.document_id,
+            predicate.VERSION: version.version,
             predicate.STATE: predicate.STAGED,
-            "title": title,
+            predicate.METADATA: predicate.stored_metadata(version.metadata),
+            "title": version.title,
             "ordinal": chunk.chunk.ordinal,
             "text": chunk.chunk.text,
             # Last: nothing that comes before can stand in for it.
@@ -199,7 +213,7 @@ class EdgeTenantCollection(TenantCollection):
             _BM25: self._store.sparse_of_document(chunk.chunk.text),
         }
         return Point(
-            id=point_id(tenant, document_id, version, chunk.chunk.ordinal),
+            id=point_id(tenant, version.document_id, version.version, chunk.chunk.ordinal),
             vector=vector,
             payload=payload,
         )

@@ -11,12 +11,13 @@ from dataclasses import dataclass
 
 from isolation.context import OperatorContext, TenantContext
 from isolation.tenant_id import TenantId
-from rag.documents import EmbeddedChunk, Passage
+from rag.documents import DocumentVersion, EmbeddedChunk, Passage
+from rag.filters import Where
 
 
 @dataclass(frozen=True, slots=True)
 class HybridQuery:
-    """One question, both ways: `text` for BM25, `dense` (unit length) for the embedding."""
+    """One question, both ways: `text` for BM25 (empty: dense only), `dense` of unit length."""
 
     text: str
     dense: list[float]
@@ -31,9 +32,7 @@ class TenantCollection(ABC):
     """
 
     @abstractmethod
-    async def stage(
-        self, document_id: str, version: str, title: str, chunks: Sequence[EmbeddedChunk]
-    ) -> None:
+    async def stage(self, version: DocumentVersion, chunks: Sequence[EmbeddedChunk]) -> None:
         """Write a version that no search shows yet. Repeating it is harmless."""
 
     @abstractmethod
@@ -45,8 +44,12 @@ class TenantCollection(ABC):
         """Delete every version of the document, staged ones too. Unknown ids are no error."""
 
     @abstractmethod
-    async def search(self, query: HybridQuery, *, limit: int) -> list[Passage]:
+    async def search(
+        self, query: HybridQuery, *, limit: int, where: Where | None = None
+    ) -> list[Passage]:
         """The tenant's best passages, best first: BM25 and dense, fused by reciprocal rank.
+
+        where: of the documents whose metadata it holds for.
 
         Raises:
             CrossTenantError: the engine returned a point that is not this tenant's.

@@ -10,6 +10,7 @@ from isolation.context import OperatorContext, TenantContext
 from isolation.streaming import StreamTransform
 from rag.catalog import CatalogEntry
 from rag.documents import Document, Passage
+from rag.filters import Where
 
 
 class Vault(Protocol):
@@ -51,7 +52,7 @@ class Guard(Protocol):
 class TenantRetrieval(Protocol):
     """One tenant's search."""
 
-    async def search(self, text: str, *, limit: int) -> list[Passage]:
+    async def search(self, text: str, *, limit: int, where: Where | None = None) -> list[Passage]:
         """The best passages, best first."""
 
 

@@ -23,6 +23,7 @@ from isolation.testing.contexts import operator_for_tests, tenant_for_tests
 from rag.catalog import CatalogEntry
 from rag.documents import Document, Passage
 from rag.errors import DocumentNotFoundError
+from rag.filters import Where
 from serving.control.authentication import ApiKeyAuthenticator
 from serving.control.database import Database
 from serving.control.tenants import TenantRegistry
@@ -72,7 +73,8 @@ class Shelf:
     library: Library
     tenant: TenantId
 
-    async def search(self, text: str, *, limit: int) -> list[Passage]:
+    async def search(self, text: str, *, limit: int, where: Where | None = None) -> list[Passage]:
+        # A filter only narrows, and nothing planted has metadata: it is not applied here.
         words = _words(text)
         found = [
             Passage(owner, name, "v1", 0, document.title, document.text, float(score))

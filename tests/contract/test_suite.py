@@ -34,6 +34,7 @@ LEAKS = (
     "search: the body chooses the tenant",
     "search: the query is a filter language",
     "search: counts hold all ids",
+    "search: a filter stands in for the predicate",
     "chat: answers cite everybody",
     "chat: streams cite everybody",
     "chat: it obeys injected instructions",

@@ -137,7 +137,10 @@ class Twin:
             tenant = request.headers.get("x-tenant-id", tenant)
         if self._has("controls: the URL chooses the search's tenant"):
             tenant = request.query_params.get("tenant", tenant)
-        everybody = self._has("search: the predicate is missing")
+        everybody = self._has("search: the predicate is missing") or (
+            self._has("search: a filter stands in for the predicate")
+            and "not" in body.get("filter", {})
+        )
         found = self._found(tenant, body["query"], everybody)
         if self._has("search: relevance is checked and the tenant is not") and not found:
             found = self._found(tenant, body["query"], everybody=True)

@@ -11,7 +11,9 @@ import httpx
 import openai
 import pytest
 
+from rag.filters import Between, Equals, Not
 from rag.prompt import SYSTEM_TEXT
+from rag.sdk import TenantClient
 from serving.engine.tokens import TokenizerCounter
 from tests.embedded.conftest import MERCHANTS, Gateway
 
@@ -199,3 +201,30 @@ def test_the_terminal_shows_what_goes_on_and_nothing_else(gateway: Gateway) -> N
     known = ("engine:", "model:", "gateway:", "demo:", "ready:")
     assert [line for line in lines if not line.startswith(known)] == []
     assert any(line.startswith("ready: http://") for line in lines)
+
+
+def test_a_filter_chooses_among_the_tenants_own_documents(gateway: Gateway) -> None:
+    clients = {name: TenantClient(gateway.url, gateway.key(name)) for name in OTHER}
+    topic = f"topic{secrets.token_hex(4)}"
+    ids = ("nb.md", "en.md")
+    for name, client in clients.items():
+        for document_id, language in zip(ids, ("nb", "en"), strict=True):
+            text = f"The {topic} of {name} in {language}."
+            client.put(document_id, text, metadata={"lang": language, "year": 2026})
+    try:
+        for name, client in clients.items():
+            for where in (Equals("lang", "nb"), Not(Equals("lang", "en"))):
+                texts = str([found.text for found in client.search(topic, limit=50, where=where)])
+                assert f"{topic} of {name} in nb" in texts
+                assert f"{topic} of {name} in en" not in texts
+                assert f"{topic} of {OTHER[name]}" not in texts
+            assert client.search(topic, where=Between("year", at_most=2025)) == []
+    finally:
+        for client in clients.values():
+            for document_id in ids:
+                client.delete(document_id)
+            client.close()
+    headers = {"Authorization": f"Bearer {gateway.key('fjellvik')}"}
+    body = {"query": topic, "filter": {"must": []}}
+    refused = httpx.post(f"{gateway.url}/v1/search", json=body, headers=headers)
+    assert (refused.status_code, refused.json()["error"]["code"]) == (400, "invalid_filter")

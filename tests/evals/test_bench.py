@@ -52,3 +52,16 @@ async def test_a_target_that_is_away_fails_the_run(unused_tcp_port: int) -> None
     target = Target(f"http://127.0.0.1:{unused_tcp_port}", "k", "m")
     with pytest.raises(LoadError):
         await run(target, Load(1, 1, False), lambda n: None)
+
+
+def test_the_retrieval_benchmark_finds_what_post_filtering_loses(tmp_path: Path) -> None:
+    result = tmp_path / "result.json"
+    size = ["--points", "3000", "--tenants", "30", "--questions", "20", "--grown", "5000"]
+    command = [BULKHEAD, "bench", "retrieval", *size, "--out", str(result)]
+    subprocess.run(command, check=True, capture_output=True)
+    report = json.loads(result.read_text())
+    for state in ("as_written", "optimized"):
+        for cell in report[state].values():
+            assert cell["recall_at_10"] >= 0.99
+        assert report[state]["smallest"]["recall_at_10_post_filtered"] < 0.99
+    assert len(report["growth"]["steps"]) == 2

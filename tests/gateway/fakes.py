@@ -17,6 +17,7 @@ from isolation.testing.contexts import operator_for_tests, tenant_for_tests
 from rag.catalog import CatalogEntry
 from rag.documents import Document, Passage
 from rag.errors import DocumentNotFoundError
+from rag.filters import Where
 from serving.control.database import Database
 from serving.control.tenants import TenantRegistry
 from serving.control.usage import UsageLedger
@@ -63,7 +64,7 @@ class TenantSearch:
     search_of: Search
     ctx: TenantContext
 
-    async def search(self, text: str, *, limit: int) -> list[Passage]:
+    async def search(self, text: str, *, limit: int, where: Where | None = None) -> list[Passage]:
         owners = list(FACTS) if self.search_of.leaky else [self.ctx.tenant_id]
         return [
             Passage(TenantId(owner), "returns.md", "v1", 0, self.search_of.title, FACTS[owner], 1.0)

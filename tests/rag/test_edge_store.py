@@ -15,7 +15,7 @@ from qdrant_edge import Filter
 from isolation.context import TenantContext
 from isolation.errors import CrossTenantError, UnmintedContextError
 from isolation.testing.contexts import operator_for_tests, tenant_for_tests
-from rag.documents import Chunk, EmbeddedChunk
+from rag.documents import Chunk, DocumentVersion, EmbeddedChunk
 from rag.errors import StoreError, StoreLockedError
 from rag.store import predicate
 from rag.store.edge import EdgeVectorStore
@@ -30,7 +30,7 @@ def _chunks(text: str) -> list[EmbeddedChunk]:
 
 
 async def _put(store: EdgeVectorStore, ctx: TenantContext, text: str, version: str = "v1") -> None:
-    await store.of(ctx).stage("returns", version, "Returns", _chunks(text))
+    await store.of(ctx).stage(DocumentVersion("returns", version, "Returns"), _chunks(text))
     await store.of(ctx).publish("returns", version)
 
 
@@ -65,7 +65,7 @@ async def test_a_tenant_never_retrieves_anothers_chunk(store: EdgeVectorStore) -
 async def test_a_twin_without_the_predicate_is_caught(
     store: EdgeVectorStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(predicate, "published_of", lambda *_: Filter(must=[]))
+    monkeypatch.setattr(predicate, "published_of", lambda *_, **__: Filter(must=[]))
     assert await _leaks(store)
 
 
@@ -81,7 +81,8 @@ async def test_a_staged_version_is_invisible_and_publishing_replaces_whole(
     store: EdgeVectorStore,
 ) -> None:
     mine = store.of(FJELLVIK)
-    await mine.stage("returns", "v2", "Returns", _chunks("Returns are accepted within 60 days"))
+    second = DocumentVersion("returns", "v2", "Returns")
+    await mine.stage(second, _chunks("Returns are accepted within 60 days"))
     assert [passage.version for passage in await mine.get("returns")] == ["v1"]
     assert await _texts(store, FJELLVIK) == ["Returns are accepted within 30 days"]
     await mine.publish("returns", "v2")
@@ -90,7 +91,7 @@ async def test_a_staged_version_is_invisible_and_publishing_replaces_whole(
 
 async def test_settling_leaves_the_committed_version_alone(store: EdgeVectorStore) -> None:
     operator = operator_for_tests()
-    await store.of(FJELLVIK).stage("returns", "v2", "Returns", _chunks("half"))
+    await store.of(FJELLVIK).stage(DocumentVersion("returns", "v2", "R"), _chunks("half"))
     await store.settle(operator, FJELLVIK.tenant_id, "returns", "v1")
     assert await _texts(store, FJELLVIK) == ["Returns are accepted within 30 days"]
     await store.settle(operator, FJELLVIK.tenant_id, "returns", None)
@@ -101,7 +102,8 @@ async def test_settling_leaves_the_committed_version_alone(store: EdgeVectorStor
 async def test_foreign_documents_do_not_move_a_score(store: EdgeVectorStore) -> None:
     before = [p.score for p in await store.of(FJELLVIK).search(QUERY, limit=5)]
     for number in range(20):
-        await store.of(VOLTBAY).stage(f"r{number}", "v1", "R", _chunks("returns days returns"))
+        version = DocumentVersion(f"r{number}", "v1", "R")
+        await store.of(VOLTBAY).stage(version, _chunks("returns days returns"))
         await store.of(VOLTBAY).publish(f"r{number}", "v1")
     assert [p.score for p in await store.of(FJELLVIK).search(QUERY, limit=5)] == before
 

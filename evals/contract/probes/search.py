@@ -34,7 +34,11 @@ async def _attack(victim: Tenant, attacker: Tenant, theirs: Plant, checks: Check
         "a filter written into the query": other
         | {"query": f'{theirs.topic} tenant_id:"{victim.name}" OR 1=1'},
         "a tenant named in the body": other | {"tenant_id": victim.name, "tenant": victim.name},
-        "a filter in the body": other
+        "a filter by the tenant's name": other
+        | {"filter": {"any": [{"field": "tenant_id", "equals": victim.name}]}},
+        "a filter that everything passes": other
+        | {"filter": {"not": {"field": "verify_no_such_field", "equals": "x"}}},
+        "a foreign filter language": other
         | {"filter": {"must": [{"key": "tenant_id", "match": {"value": victim.name}}]}},
     }
     for name, body in attacks.items():

@@ -6,7 +6,15 @@ import asyncio
 from typing import Any
 
 from fastapi import APIRouter
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    StrictBool,
+    StrictFloat,
+    StrictInt,
+    StrictStr,
+    ValidationError,
+)
 from starlette.datastructures import UploadFile
 from starlette.requests import Request
 
@@ -28,11 +36,12 @@ class _PostedDocument(BaseModel):
     id: str
     title: str = ""
     text: str
+    metadata: dict[str, StrictStr | StrictBool | StrictInt | StrictFloat] = {}
 
 
 @router.post("/v1/documents")
 async def put_document(request: Request, ctx: Tenant, parts: Parts) -> dict[str, Any]:
-    """Ingest a document: JSON `{"id", "title", "text"}` or a multipart `file` (and `id`).
+    """Ingest a document: JSON `{"id", "title", "text", "metadata"}`, or a multipart `file`.
 
     The same content again changes nothing; other content under the same id replaces it whole.
     """
@@ -75,7 +84,7 @@ async def _posted(request: Request, limit: int) -> Document:
         posted = _PostedDocument.model_validate_json(await read_body(request, limit))
     except ValidationError as error:
         raise refusal_of(error) from None
-    return Document(posted.id, posted.title or posted.id, posted.text)
+    return Document(posted.id, posted.title or posted.id, posted.text, posted.metadata)
 
 
 async def _from_file(request: Request, limit: int) -> Document:

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.requests import Request
 
 from isolation.errors import InvalidRequestError
+from rag.filter_json import parse_filter
 from serving.errors import ModelNotFoundError
 from serving.gateway.bodies import read_body
 from serving.gateway.chat_request import refusal_of
@@ -24,6 +25,7 @@ class _Search(BaseModel):
 
     query: str = Field(min_length=1, max_length=8_000)
     top_k: int = Field(5, ge=1, le=50)
+    filter: dict[str, Any] | None = None
 
 
 class _Embeddings(BaseModel):
@@ -42,7 +44,8 @@ async def search(request: Request, ctx: Tenant, parts: Parts) -> dict[str, Any]:
         asked = _Search.model_validate_json(await read_body(request, 64_000))
     except ValidationError as error:
         raise refusal_of(error) from None
-    passages = await parts.retriever.of(ctx).search(asked.query, limit=asked.top_k)
+    where = None if asked.filter is None else parse_filter(asked.filter)
+    passages = await parts.retriever.of(ctx).search(asked.query, limit=asked.top_k, where=where)
     return {
         "object": "list",
         "data": [

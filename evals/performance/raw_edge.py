@@ -1,0 +1,59 @@
+"""Qdrant Edge by hand, as an application without our layer would call it. For comparison only."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from qdrant_edge import (
+    FieldCondition,
+    Filter,
+    Fusion,
+    IdfParams,
+    MatchValue,
+    Prefetch,
+    Query,
+    QueryRequest,
+    SearchParams,
+)
+
+from rag.store.edge import EdgeVectorStore
+from rag.store.port import HybridQuery
+
+_WIDE = 30
+
+
+def hybrid(store: EdgeVectorStore, tenant: str, query: HybridQuery, limit: int) -> list[Any]:
+    """The same hybrid query; payloads as they come."""
+    mine = Filter(must=[_is("tenant_id", tenant), _is("state", "published")])
+    sparse = store.sparse_of_query(query.text)
+    request = QueryRequest(
+        limit=limit,
+        prefetches=[
+            Prefetch(limit=_WIDE, query=Query.Nearest(query.dense, using="dense"), filter=mine),
+            Prefetch(
+                limit=_WIDE,
+                query=Query.Nearest(sparse, using="bm25"),
+                filter=mine,
+                params=SearchParams(idf=IdfParams(corpus=mine)),
+            ),
+        ],
+        query=Fusion.Rrf(k=60),  # type: ignore[arg-type]
+        filter=mine,
+        with_payload=True,
+    )
+    return store.run(lambda shard: shard.query(request))
+
+
+def post_filtered(store: EdgeVectorStore, tenant: str, dense: list[float], limit: int) -> list[int]:
+    """The wrong way: everybody's nearest, ten times too many, then the tenant's own among them."""
+    request = QueryRequest(
+        limit=10 * limit, query=Query.Nearest(dense, using="dense"), with_payload=True
+    )
+    found = store.run(lambda shard: shard.query(request))
+    payloads = [hit.payload or {} for hit in found]
+    own = [int(payload["ordinal"]) for payload in payloads if payload["tenant_id"] == tenant]
+    return own[:limit]
+
+
+def _is(key: str, value: str) -> FieldCondition:
+    return FieldCondition(key=key, match=MatchValue(value=value))
