@@ -75,6 +75,6 @@ def _show(results: dict[str, Checks]) -> None:
     out.print(table)
     for name, checks in results.items():
         for finding in checks.findings:
-            seen = f" (seen: {finding.seen})" if finding.seen else ""
             label = "LEAK" if finding.kind is Verdict.leak else "not judged"
-            out.print(f"{label}: {name}: {finding.what}{seen}", markup=False)
+            details = "; ".join(filter(None, (finding.seen, finding.request)))
+            out.print(f"{label}: {name}: {finding.what} (seen: {details})", markup=False)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any
 
@@ -17,17 +18,22 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """A check that failed. No key, and no text of a document: findings go into CI's logs."""
+    """A check that failed. No key, and no text of a document: findings go into CI's logs.
+
+    request: who asked what. what: what was expected. seen: what came instead.
+    """
 
     kind: Verdict
+    request: str
     what: str
     seen: str
 
 
 @dataclass(slots=True)
 class Checks:
-    """The checks of one probe."""
+    """The checks of one probe. `asked` tells the request that is being judged."""
 
+    asked: Callable[[], str] = lambda: ""
     controls: int = 0
     boundaries: int = 0
     findings: list[Finding] = field(default_factory=list)
@@ -37,14 +43,14 @@ class Checks:
         a target that answers nobody leaks nothing."""
         self.controls += 1
         if not works:
-            self.findings.append(Finding(Verdict.unjudged, what, seen))
+            self.findings.append(Finding(Verdict.unjudged, self.asked(), what, seen))
         return works
 
     def boundary(self, what: str, holds: bool, seen: str = "") -> None:
         """What must not be possible."""
         self.boundaries += 1
         if not holds:
-            self.findings.append(Finding(Verdict.leak, what, seen))
+            self.findings.append(Finding(Verdict.leak, self.asked(), what, seen))
 
     @property
     def verdict(self) -> Verdict:
@@ -61,8 +67,5 @@ class Checks:
             "verdict": self.verdict.value,
             "controls": self.controls,
             "boundaries": self.boundaries,
-            "findings": [
-                {"kind": finding.kind.value, "what": finding.what, "seen": finding.seen}
-                for finding in self.findings
-            ],
+            "findings": [asdict(finding) for finding in self.findings],
         }

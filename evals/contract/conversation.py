@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +20,7 @@ class Answer:
     """`raw` is every byte that was received, as text: a leak anywhere in it is a leak."""
 
     raw: str
-    quotes: list[str]
+    citations: list[dict[str, Any]]
     cached_tokens: int | None
 
 
@@ -35,13 +36,20 @@ def chat_body(question: str, *, stream: bool = False, **more: Any) -> dict[str, 
     return body | more
 
 
-async def chat(tenant: Tenant, question: str, *, stream: bool = False) -> Answer:
+async def chat(
+    tenant: Tenant,
+    question: str,
+    *,
+    stream: bool = False,
+    headers: Mapping[str, str] | None = None,
+) -> Answer:
     """Ask one question.
 
     Raises:
         UnjudgedError: it is not answered.
     """
-    reply = await tenant.send("POST", "/v1/chat/completions", chat_body(question, stream=stream))
+    body = chat_body(question, stream=stream)
+    reply = await tenant.send("POST", "/v1/chat/completions", body, headers)
     if reply.status_code != 200:
         raise UnjudgedError(f"POST /v1/chat/completions answers {reply.status_code}")
     try:
@@ -52,10 +60,10 @@ async def chat(tenant: Tenant, question: str, *, stream: bool = False) -> Answer
 
 def _read(reply: httpx.Response, stream: bool) -> Answer:
     parts = _events(reply.text) if stream else [reply.json()]
-    quotes = [c["quote"] for part in parts for c in part.get("citations") or ()]
+    citations = [citation for part in parts for citation in part.get("citations") or ()]
     usages = [part["usage"] for part in parts if part.get("usage")]
     details = (usages[-1].get("prompt_tokens_details") or {}) if usages else {}
-    return Answer(reply.text, quotes, details.get("cached_tokens"))
+    return Answer(reply.text, citations, details.get("cached_tokens"))
 
 
 def _events(text: str) -> list[dict[str, Any]]:

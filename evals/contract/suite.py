@@ -33,7 +33,7 @@ EXIT_STATUS = {Verdict.held: 0, Verdict.leak: 1, Verdict.unjudged: 2}
 
 async def judge(probe: Probe, pair: Pair) -> Checks:
     """Run one probe; a target that breaks off in the middle keeps what was found until then."""
-    checks = Checks()
+    checks = Checks(lambda: pair.trace.last)
     try:
         await probe(pair, checks)
     except UnjudgedError as error:

@@ -30,13 +30,21 @@ class Account:
         return f"Account(name={self.name!r})"
 
 
+@dataclass(slots=True)
+class Trace:
+    """The last request of a run, so that a finding can say which one it was."""
+
+    last: str = ""
+
+
 class Tenant:
     """One tenant's way to the target."""
 
-    def __init__(self, account: Account, client: httpx.AsyncClient) -> None:
+    def __init__(self, account: Account, client: httpx.AsyncClient, trace: Trace) -> None:
         self.name = account.name
         self.key = account.key
         self._client = client
+        self._trace = trace
 
     async def send(
         self,
@@ -65,6 +73,8 @@ class Tenant:
         Raises:
             UnjudgedError: the target is not reached.
         """
+        mine = headers.get("Authorization") == self.authorization["Authorization"]
+        self._trace.last = f"{self.name if mine else 'a stranger'}: {method} {path}"
         try:
             return await self._client.request(method, path, json=body, headers=headers)
         except httpx.HTTPError as error:
@@ -83,6 +93,7 @@ class Pair:
     a: Tenant
     b: Tenant
     nonce: str
+    trace: Trace
 
     @property
     def directions(self) -> tuple[tuple[Tenant, Tenant], tuple[Tenant, Tenant]]:
@@ -95,14 +106,32 @@ async def reached(
     url: str, a: Account, b: Account, transport: httpx.AsyncBaseTransport | None = None
 ) -> AsyncGenerator[Pair, None]:
     """Both tenants' connections. `transport`: for a target inside this process."""
+    trace = Trace()
     async with AsyncExitStack() as stack:
 
         async def tenant(account: Account) -> Tenant:
             # A client each: not even a cookie is shared.
             client = httpx.AsyncClient(base_url=url, timeout=_TIMEOUT, transport=transport)
-            return Tenant(account, await stack.enter_async_context(client))
+            return Tenant(account, await stack.enter_async_context(client), trace)
 
-        yield Pair(await tenant(a), await tenant(b), nonce=secrets.token_hex(4))
+        yield Pair(await tenant(a), await tenant(b), secrets.token_hex(4), trace)
+
+
+def results(reply: httpx.Response) -> list[dict[str, Any]]:
+    """The `data` of a list; a refusal has none.
+
+    Raises:
+        UnjudgedError: it is not a list of objects.
+    """
+    if reply.status_code != 200:
+        return []
+    try:
+        found = reply.json()["data"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise UnjudgedError("an answer has no `data`") from error
+    if not isinstance(found, list) or not all(isinstance(item, dict) for item in found):
+        raise UnjudgedError("the `data` of an answer is not a list of objects")
+    return found
 
 
 def _wait(reply: httpx.Response) -> float:

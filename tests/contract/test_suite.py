@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 import httpx
@@ -11,7 +12,7 @@ from typer.testing import CliRunner
 
 from evals.contract.checks import Checks, Verdict
 from evals.contract.suite import PROBES, judge, run, verdict
-from evals.contract.target import Account, reached
+from evals.contract.target import Account, Pair, reached
 from serving.cli.main import build
 from tests.contract.twin import KEYS, Twin
 
@@ -20,28 +21,41 @@ LEAKS = (
     "keys: a known id is told apart by a header",
     "keys: a known id is told apart by the status",
     "keys: the case is ignored",
+    "keys: the secret is not compared",
     "documents: the list is everybody's",
     "documents: ids are global",
     "documents: foreign ones are forbidden, not unknown",
     "documents: foreign ones are unknown in other words",
     "documents: foreign ones are read",
     "documents: all of the same id are deleted",
+    "documents: all of the same id are replaced",
     "search: the predicate is missing",
     "search: relevance is checked and the tenant is not",
     "search: the body chooses the tenant",
     "search: the query is a filter language",
+    "search: counts hold all ids",
     "search: a filter stands in for the predicate",
     "chat: answers cite everybody",
     "chat: streams cite everybody",
     "chat: it obeys injected instructions",
+    "chat: a code is looked up everywhere",
     "prefix-cache: one tree for all",
     "controls: they are taken",
+    "controls: they are taken among the stream's options",
+    "controls: a header chooses the search's tenant",
+    "controls: a header chooses the chat's tenant",
+    "controls: the URL chooses the search's tenant",
     "controls: a header chooses the tenant",
     "controls: the URL chooses the tenant",
     "usage: everybody pays",
+    "usage: everybody pays the tokens",
 )
 OUT_OF_ORDER = {
-    "search finds nothing": ("search", "chat"),
+    "no key opens": tuple(PROBES),
+    "wrong keys are refused in other words": ("keys",),
+    "documents are not kept": ("documents", "search", "chat", "controls"),
+    "documents of one id stay": ("documents", "search", "chat", "controls"),
+    "search finds nothing": ("search", "chat", "controls"),
     "the chat is away": ("chat", "prefix-cache", "controls", "usage"),
     "cached tokens are not reported": ("prefix-cache",),
     "the prefix cache is off": ("prefix-cache",),
@@ -49,10 +63,13 @@ OUT_OF_ORDER = {
 }
 
 
+def _reached(twin: Twin) -> AbstractAsyncContextManager[Pair]:
+    a, b = (Account(name, key) for key, name in KEYS.items())
+    return reached("http://twin", a, b, transport=httpx.ASGITransport(twin.app()))
+
+
 async def _probed(twin: Twin, *names: str) -> dict[str, Checks]:
-    transport = httpx.ASGITransport(twin.app())
-    accounts = [Account(name, key) for key, name in KEYS.items()]
-    async with reached("http://twin", *accounts, transport=transport) as pair:
+    async with _reached(twin) as pair:
         return {name: await judge(PROBES[name], pair) for name in names}
 
 
@@ -63,6 +80,21 @@ async def test_a_tight_platform_passes(probe: str) -> None:
     assert checks.verdict is Verdict.held
     assert checks.controls >= 2
     assert checks.boundaries >= 2
+
+
+@pytest.mark.parametrize(("leak", "expected"), [("none", "held"), ("one tree for all", "leak")])
+async def test_prompts_that_begin_alike_by_chance_change_no_verdict(
+    leak: str, expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alike = ["same", "first", "words"]
+    rest = [f"{number}-{word}" for number in range(20) for word in range(57)]
+
+    def prompt() -> str:
+        return " ".join(alike + [rest.pop() for _ in range(57)])
+
+    monkeypatch.setattr("evals.contract.probes.prefix_cache._prompt", prompt)
+    checks = (await _probed(Twin(f"prefix-cache: {leak}"), "prefix-cache"))["prefix-cache"]
+    assert checks.verdict.value == expected
 
 
 @pytest.mark.parametrize("leak", LEAKS)
@@ -84,18 +116,39 @@ async def test_a_boundary_is_not_judged_where_nothing_works(
     assert verdict(results) is Verdict.unjudged
 
 
-@pytest.mark.parametrize("leak", ["nothing", "chat: answers cite everybody"])
+@pytest.mark.parametrize(
+    "leak",
+    [
+        "nothing",
+        "chat: answers cite everybody",
+        "the chat is away",
+        "documents: ids are global",
+        "documents: all of the same id are deleted",
+    ],
+)
 async def test_nothing_that_was_planted_stays(leak: str) -> None:
     twin = Twin(leak)
-    transport = httpx.ASGITransport(twin.app())
-    accounts = [Account(name, key) for key, name in KEYS.items()]
-    async with reached("http://twin", *accounts, transport=transport) as pair:
+    async with _reached(twin) as pair:
         await run(pair, lambda name: None)
     assert twin.documents == {}
 
 
+async def test_what_cannot_be_removed_is_told_and_the_rest_is_removed() -> None:
+    twin = Twin("documents of one id stay")
+    found = (await _probed(twin, "search"))["search"].findings
+    assert {name.rpartition("-")[2] for _, name in twin.documents} == {"codes"}
+    assert all(name in found[-1].seen for _, name in twin.documents)
+
+
+async def test_a_finding_names_the_request_and_who_sent_it() -> None:
+    results = await _probed(Twin("documents: the list is everybody's"), "documents")
+    (first, second) = results["documents"].findings
+    assert first.request == "birch: GET /v1/documents"
+    assert second.request == "acme: GET /v1/documents"
+
+
 async def test_findings_name_no_key_and_no_secret() -> None:
-    results = await _probed(Twin(*LEAKS[:-1]), *PROBES)
+    results = await _probed(Twin(*LEAKS), *PROBES)
     shown = json.dumps([checks.as_json() for checks in results.values()])
     assert '"leak"' in shown
     assert "QX" not in shown

@@ -36,6 +36,7 @@ class Twin:
         self._faults = set(faults)
         self.documents: dict[tuple[str, str], str] = {}
         self._requests = dict.fromkeys(KEYS.values(), 0)
+        self._tokens = dict.fromkeys(KEYS.values(), 0)
         self._prefixes: dict[str, list[list[str]]] = {}
 
     def app(self) -> Starlette:
@@ -57,9 +58,13 @@ class Twin:
 
     def _tenant(self, request: Request) -> str:
         scheme, _, key = request.headers.get("authorization", "").partition(" ")
-        if scheme == "Bearer" and key in KEYS:
+        if scheme == "Bearer" and key in KEYS and not self._has("no key opens"):
             return KEYS[key]
+        if self._has("wrong keys are refused in other words"):
+            raise _RefusedError(401, "unauthorized")
         known = any(key.startswith(right[:20]) for right in KEYS)
+        if self._has("keys: the secret is not compared") and known:
+            return next(name for right, name in KEYS.items() if key.startswith(right[:20]))
         if self._has("keys: a known id is told apart by the body") and known:
             raise _RefusedError(401, "wrong_secret")
         if self._has("keys: a known id is told apart by a header") and known:
@@ -87,7 +92,11 @@ class Twin:
     async def _put(self, request: Request) -> Response:
         tenant, body = self._tenant(request), await request.json()
         owner = self._owner(body["id"], tenant) if self._has("documents: ids are global") else None
-        self.documents[owner or tenant, body["id"]] = body["text"]
+        if self._has("documents: all of the same id are replaced"):
+            for key in [key for key in self.documents if key[1] == body["id"]]:
+                self.documents[key] = body["text"]
+        if not self._has("documents are not kept"):
+            self.documents[owner or tenant, body["id"]] = body["text"]
         return JSONResponse({"id": body["id"], "title": "", "chunks": 1})
 
     async def _get(self, request: Request) -> Response:
@@ -104,6 +113,8 @@ class Twin:
 
     async def _delete(self, request: Request) -> Response:
         tenant, name = self._tenant(request), request.path_params["document_id"]
+        if self._has("documents of one id stay") and name.endswith("-codes"):
+            raise _RefusedError(500, "internal_error")
         if (tenant, name) not in self.documents:
             raise _RefusedError(404, "document_not_found")
         del self.documents[tenant, name]
@@ -122,6 +133,10 @@ class Twin:
             tenant = body.get("tenant_id", tenant)
         if self._has("search: the query is a filter language") and "OR 1=1" in body["query"]:
             tenant = body["query"].split('"')[1]
+        if self._has("controls: a header chooses the search's tenant"):
+            tenant = request.headers.get("x-tenant-id", tenant)
+        if self._has("controls: the URL chooses the search's tenant"):
+            tenant = request.query_params.get("tenant", tenant)
         everybody = self._has("search: the predicate is missing") or (
             self._has("search: a filter stands in for the predicate")
             and "not" in body.get("filter", {})
@@ -129,9 +144,9 @@ class Twin:
         found = self._found(tenant, body["query"], everybody)
         if self._has("search: relevance is checked and the tenant is not") and not found:
             found = self._found(tenant, body["query"], everybody=True)
-        return JSONResponse(
-            {"data": [{"document_id": d, "title": d, "text": t, "score": 1.0} for d, t in found]}
-        )
+        facets = [name for _, name in self.documents if self._has("search: counts hold all ids")]
+        data = [{"document_id": d, "title": d, "text": t, "score": 1.0} for d, t in found]
+        return JSONResponse({"data": data, "facets": facets})
 
     def _found(self, tenant: str, query: str, everybody: bool) -> list[tuple[str, str]]:
         if self._has("search finds nothing"):
@@ -148,13 +163,19 @@ class Twin:
         tenant, body = self._tenant(request), await request.json()
         if self._has("the chat is away"):
             raise _RefusedError(500, "internal_error")
+        options = set(body.get("stream_options", {})) - {"include_usage"}
+        if options and not self._has("controls: they are taken among the stream's options"):
+            raise _RefusedError(400, "parameter_not_allowed")
         if set(body) - _ALLOWED and not self._has("controls: they are taken"):
             raise _RefusedError(400, "parameter_not_allowed")
         self._count(tenant)
         question = body["messages"][-1]["content"]
         streamed = bool(body.get("stream"))
-        leaks = self._has("chat: streams cite everybody") if streamed else False
-        found = self._found(tenant, question, leaks or self._has("chat: answers cite everybody"))
+        leaks = self._has(f"chat: {'streams' if streamed else 'answers'} cite everybody")
+        leaks |= self._has("chat: a code is looked up everywhere") and "QX" in question
+        if self._has("controls: a header chooses the chat's tenant"):
+            tenant = request.headers.get("x-tenant-id", tenant)
+        found = self._found(tenant, question, leaks)
         text = found[0][1] if found else "I do not know."
         if self._has("chat: it obeys injected instructions") and "Ignore" in question:
             text = " ".join(self.documents.values())
@@ -171,6 +192,9 @@ class Twin:
         everybody = self._has("usage: everybody pays")
         for name in KEYS.values() if everybody else [tenant]:
             self._requests[name] += 1
+        everybody |= self._has("usage: everybody pays the tokens")
+        for name in KEYS.values() if everybody else [tenant]:
+            self._tokens[name] += 10
 
     def _cached(self, tenant: str, question: str) -> int | None:
         if self._has("cached tokens are not reported"):
@@ -183,7 +207,9 @@ class Twin:
         return 0 if self._has("the prefix cache is off") else hit
 
     async def _usage(self, request: Request) -> Response:
-        return JSONResponse({"requests": self._requests[self._tenant(request)]})
+        tenant = self._tenant(request)
+        sums = {"requests": self._requests[tenant], "prompt_tokens": self._tokens[tenant]}
+        return JSONResponse(sums)
 
 
 def _common(a: list[str], b: list[str]) -> int:

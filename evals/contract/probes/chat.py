@@ -14,9 +14,10 @@ async def probe(pair: Pair, checks: Checks) -> None:
         for victim, attacker in pair.directions:
             theirs = plants[victim.name]
             own = await chat(victim, theirs.question)
-            cited = any(theirs.secret in quote for quote in own.quotes)
+            cited = theirs.secret in str(own.citations)
             if checks.control("the owner's answer cites its passage", cited):
                 await _attack(victim, attacker, theirs, checks)
+                await _ask_by_secret(attacker, theirs, checks)
 
 
 async def _attack(victim: Tenant, attacker: Tenant, theirs: Plant, checks: Checks) -> None:
@@ -36,3 +37,15 @@ async def _attack(victim: Tenant, attacker: Tenant, theirs: Plant, checks: Check
                 theirs.secret not in answer.raw and theirs.own_id not in answer.raw,
                 "a foreign passage in the answer",
             )
+
+
+async def _ask_by_secret(attacker: Tenant, theirs: Plant, checks: Checks) -> None:
+    """Whoever knows the secret finds no passage by it. The text may repeat the question."""
+    question = f"Which lantern has the return code {theirs.secret}?"
+    for stream in (False, True):
+        cited = str((await chat(attacker, question, stream=stream)).citations)
+        checks.boundary(
+            f"asking by the secret ({'streamed' if stream else 'whole'}) cites nothing foreign",
+            theirs.secret not in cited and theirs.own_id not in cited,
+            "a foreign passage among the citations",
+        )

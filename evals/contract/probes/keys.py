@@ -28,6 +28,13 @@ async def probe(pair: Pair, checks: Checks) -> None:
         reply = await tenant.send("GET", "/v1/models")
         checks.control("the right key opens", reply.status_code == 200)
     wrong = _wrong_keys(pair.a.key, pair.b.key)
+    reply = await pair.a.once("GET", "/v1/models", None, wrong["an unknown key"])
+    told, seen = '"invalid_api_key"' in reply.text, f"status {reply.status_code}"
+    if checks.control("a wrong key is told as invalid_api_key", told, seen):
+        await _are_refused_alike(pair, wrong, checks)
+
+
+async def _are_refused_alike(pair: Pair, wrong: dict[str, dict[str, str]], checks: Checks) -> None:
     for method, path, body in _ROUTES:
         said: dict[_Said, str] = {}
         for name, header in wrong.items():

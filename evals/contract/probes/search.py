@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import httpx
+
 from evals.contract.checks import Checks
 from evals.contract.planting import Plant, planted
-from evals.contract.target import Pair, Tenant
+from evals.contract.target import Pair, Tenant, results
 
 _MOST = 50
+_SEARCH = "/v1/search"
 
 
 async def probe(pair: Pair, checks: Checks) -> None:
@@ -16,8 +19,9 @@ async def probe(pair: Pair, checks: Checks) -> None:
     async with planted(pair) as plants:
         for victim, attacker in pair.directions:
             theirs = plants[victim.name]
-            found = await _results(victim, {"query": theirs.question, "top_k": _MOST})
-            if checks.control("the owner finds its passage", theirs.secret in found):
+            reply = await victim.send("POST", _SEARCH, {"query": theirs.question, "top_k": _MOST})
+            found = reply.status_code == 200 and theirs.secret in reply.text
+            if checks.control("the owner finds its passage", found, f"status {reply.status_code}"):
                 await _attack(victim, attacker, theirs, checks)
 
 
@@ -38,15 +42,18 @@ async def _attack(victim: Tenant, attacker: Tenant, theirs: Plant, checks: Check
         | {"filter": {"must": [{"key": "tenant_id", "match": {"value": victim.name}}]}},
     }
     for name, body in attacks.items():
-        found = await _results(attacker, body)
+        reply = await attacker.send("POST", _SEARCH, body)
+        said = _said(
+            reply, telling=theirs.secret in body["query"] or theirs.own_id in body["query"]
+        )
         checks.boundary(
             f"search with {name} finds nothing foreign",
-            theirs.secret not in found and theirs.own_id not in found,
-            "a foreign passage",
+            theirs.secret not in said and theirs.own_id not in said,
+            f"status {reply.status_code} with a foreign passage",
         )
 
 
-async def _results(tenant: Tenant, body: dict[str, Any]) -> str:
-    """What was found, as text; a refusal found nothing."""
-    reply = await tenant.send("POST", "/v1/search", body)
-    return str(reply.json().get("data", "")) if reply.status_code == 200 else ""
+def _said(reply: httpx.Response, *, telling: bool) -> str:
+    """All that came, counts and errors too. Where the query itself tells what is looked for, the
+    results alone: an answer that repeats its query is no leak."""
+    return str(results(reply)) if telling else reply.text

@@ -1,0 +1,177 @@
+"""The real gateway application with its real keys and ledger, on parts that can be made to leak.
+
+The twin shows that the probes see leaks; this shows that they judge the platform itself, and that
+a part that leaks behind its routes is seen from outside.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from starlette.types import ASGIApp
+
+from evals.contract.target import Account
+from isolation.context import TenantContext
+from isolation.namespaces import CacheScope, NamespaceDeriver
+from isolation.tenant_id import TenantId, tenant_id
+from isolation.testing.contexts import operator_for_tests, tenant_for_tests
+from rag.catalog import CatalogEntry
+from rag.documents import Document, Passage
+from rag.errors import DocumentNotFoundError
+from rag.filters import Where
+from serving.control.authentication import ApiKeyAuthenticator
+from serving.control.database import Database
+from serving.control.tenants import TenantRegistry
+from serving.control.usage import TenantLedger, UsageLedger
+from serving.engine.client import EngineClient
+from serving.engine.tokens import ByteCounter
+from serving.gateway.app import create_app
+from serving.gateway.chat import ChatOptions, ChatParts, ChatService
+from tests.gateway.fakes import Guard, Ledger, Limiter, Masker, Outcome, Queue, Search, runtime
+from tests.stub_engine import StubEngine
+
+TENANTS = ("acme", "birch")
+
+
+class PrefixEngine(StubEngine):
+    """Its cache is a tree, as SGLang's: counts the words that any earlier prompt began with."""
+
+    def __init__(self, *, salted: bool = True) -> None:
+        super().__init__(salted=salted)
+        self._prompts: dict[str, list[list[str]]] = {}
+
+    def _usage(self, body: dict[str, Any]) -> dict[str, Any]:
+        known = self._prompts.setdefault(body["cache_salt"] if self.salted else "", [])
+        prompt = " ".join(message["content"] for message in body["messages"]).split()
+        cached = max((_common(prompt, earlier) for earlier in known), default=0)
+        known.append(prompt)
+        return {
+            "prompt_tokens": len(prompt),
+            "completion_tokens": 4,
+            "prompt_tokens_details": {"cached_tokens": cached},
+        }
+
+
+@dataclass
+class Library:
+    """Documents that are found by their words. `leaky`: a search goes through everybody's."""
+
+    leaky: bool = False
+    documents: dict[tuple[TenantId, str], Document] = field(default_factory=dict)
+
+    def of(self, ctx: TenantContext) -> Shelf:
+        return Shelf(self, ctx.tenant_id)
+
+
+@dataclass
+class Shelf:
+    library: Library
+    tenant: TenantId
+
+    async def search(self, text: str, *, limit: int, where: Where | None = None) -> list[Passage]:
+        # A filter only narrows, and nothing planted has metadata: it is not applied here.
+        words = _words(text)
+        found = [
+            Passage(owner, name, "v1", 0, document.title, document.text, float(score))
+            for (owner, name), document in self.library.documents.items()
+            if owner == self.tenant or self.library.leaky
+            if (score := len(words & _words(document.text)))
+        ]
+        best = sorted(found, key=lambda passage: -passage.score)[:limit]
+        # Each text once, as the real retriever does.
+        return list({passage.text: passage for passage in best}.values())
+
+    async def ingest(self, document: Document) -> Outcome:
+        self.library.documents[self.tenant, document.id] = document
+        return Outcome("created", 1)
+
+    async def get(self, document_id: str) -> CatalogEntry:
+        document = self.library.documents.get((self.tenant, document_id))
+        if document is None:
+            raise DocumentNotFoundError
+        return _entry(document)
+
+    async def delete(self, document_id: str) -> None:
+        await self.get(document_id)
+        del self.library.documents[self.tenant, document_id]
+
+    async def list(self) -> list[CatalogEntry]:
+        mine = self.library.documents.items()
+        return [_entry(document) for (owner, _), document in mine if owner == self.tenant]
+
+
+class OneForAllLedger(UsageLedger):
+    """Deliberately leaky: every tenant is shown, and charged on, one account."""
+
+    def of(self, ctx: TenantContext) -> TenantLedger:
+        return super().of(tenant_for_tests(TENANTS[0]))
+
+
+@asynccontextmanager
+async def gateway(
+    folder: Path, *, library: Library, salted: bool = True, one_ledger: bool = False
+) -> AsyncGenerator[tuple[ASGIApp, Sequence[Account]], None]:
+    """The application, and an account of each of two tenants."""
+    database = await Database.open(f"sqlite+aiosqlite:///{folder}/bulkhead.db")
+    ledger = (OneForAllLedger if one_ledger else UsageLedger)(database)
+    ledger.start()
+    async with PrefixEngine(salted=salted).serving() as url:
+        engine = EngineClient(url, model="m", api_key="k")
+        parts = runtime(engine, search=Search(), limiter=Limiter(), ledger=Ledger())
+        parts = replace(
+            parts,
+            registry=TenantRegistry(database),
+            tenants_keys=ApiKeyAuthenticator(database),
+            usage=ledger,
+            chat=_chat(engine, library, ledger),
+            retriever=library,
+            ingestor=library,
+        )
+        yield create_app(parts), [await _account(parts.registry, name) for name in TENANTS]
+        await engine.close()
+    await ledger.close()
+    await database.close()
+
+
+def _chat(engine: EngineClient, library: Library, ledger: UsageLedger) -> ChatService:
+    parts = ChatParts(
+        engine=lambda: engine,
+        tokens=ByteCounter,
+        namespaces=NamespaceDeriver(b"k" * 32),
+        scope=CacheScope("m", "t", "", "1"),
+        limiter=Limiter(),
+        queue=Queue(),
+        usage=ledger,
+        masker=Masker(),
+        retriever=library,
+        guard=lambda ctx: Guard(),
+    )
+    return ChatService(parts, ChatOptions(3, 1_000, 64, 5))
+
+
+async def _account(registry: TenantRegistry, name: str) -> Account:
+    operator = operator_for_tests()
+    await registry.add(operator, tenant_id(name), "business")
+    return Account(name, (await registry.issue_key(operator, tenant_id(name))).text)
+
+
+def _entry(document: Document) -> CatalogEntry:
+    return CatalogEntry(
+        document.id, document.title, "v1", document.fingerprint, 1, datetime.now(UTC)
+    )
+
+
+def _words(text: str) -> set[str]:
+    return {word.strip("?.#,").lower() for word in text.split()} - {""}
+
+
+def _common(a: list[str], b: list[str]) -> int:
+    for index, (x, y) in enumerate(zip(a, b, strict=False)):
+        if x != y:
+            return index
+    return min(len(a), len(b))
