@@ -15,7 +15,7 @@ from presidio_anonymizer.entities import (
     RecognizerResult,
 )
 
-from isolation.context import TenantContext, require_tenant
+from isolation.context import OperatorContext, TenantContext, require_operator, require_tenant
 from isolation.masking.findings import Detector, Finding, without_overlaps
 from isolation.masking.placeholders import Numbering, typed_literals
 from isolation.masking.vault import RequestVault
@@ -56,6 +56,12 @@ class Masker:
             self._replaced(text, await self._findings(tenant, text), numbering) for text in texts
         ]
         return MaskedTexts(masked, RequestVault(ctx, numbering.values()))
+
+    def forget(self, operator: OperatorContext, tenant: TenantId) -> None:
+        """Drop what is cached of a tenant that is being deleted."""
+        require_operator(operator, "the masking cache")
+        for key in [key for key in self._cache if key[0] == tenant]:
+            del self._cache[key]
 
     def close(self) -> None:
         """End the thread."""

@@ -7,11 +7,19 @@ kill between leaves a tenant that is shut out, and the next start goes on from t
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 from isolation.context import OperatorContext
 from isolation.tenant_id import TenantId
 from rag.ingest import Ingestor
 from serving.control.tenants import TenantRegistry
+
+
+class Remembers(Protocol):
+    """A part that keeps something of tenants in memory."""
+
+    def forget(self, operator: OperatorContext, tenant: TenantId) -> None:
+        """Drop it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +36,11 @@ class TenantDeletion:
     def __init__(self, registry: TenantRegistry, ingestor: Ingestor) -> None:
         self._registry = registry
         self._ingestor = ingestor
+        self._remembering: list[Remembers] = []
+
+    def reaches(self, part: Remembers) -> None:
+        """Deletions reach `part` too, from now on."""
+        self._remembering.append(part)
 
     async def delete(self, operator: OperatorContext, tenant: TenantId) -> Deleted:
         """Delete a tenant. Repeating it after a failure goes on where it stopped.
@@ -38,6 +51,8 @@ class TenantDeletion:
         """
         await self._registry.begin_deletion(operator, tenant)
         documents = await self._ingestor.purge(operator, tenant)
+        for part in self._remembering:
+            part.forget(operator, tenant)
         return Deleted(documents, await self._registry.finish_deletion(operator, tenant))
 
     async def resume(self, operator: OperatorContext) -> int:

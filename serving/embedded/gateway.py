@@ -45,6 +45,8 @@ async def open_gateway(
         stack.push_async_callback(engine.close)
         engine.start()
         masker = await _masker(settings, stack)
+        if masker is not None:
+            core.deletion.reaches(masker)
         model = worker.model if worker is not None else settings.model_path
         parts = ChatParts(
             engine=engine.client,

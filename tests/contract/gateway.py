@@ -36,6 +36,7 @@ from tests.gateway.fakes import Guard, Ledger, Limiter, Masker, Outcome, Queue, 
 from tests.stub_engine import StubEngine
 
 TENANTS = ("acme", "birch")
+_WRITTEN = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 class PrefixEngine(StubEngine):
@@ -161,9 +162,8 @@ async def _account(registry: TenantRegistry, name: str) -> Account:
 
 
 def _entry(document: Document) -> CatalogEntry:
-    return CatalogEntry(
-        document.id, document.title, "v1", document.fingerprint, 1, datetime.now(UTC)
-    )
+    # A document's time is that of its writing: here, where none is kept, one for all.
+    return CatalogEntry(document.id, document.title, "v1", document.fingerprint, 1, _WRITTEN)
 
 
 def _words(text: str) -> set[str]:

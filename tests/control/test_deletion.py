@@ -11,8 +11,10 @@ from pathlib import Path
 import pytest
 from qdrant_edge import Filter
 
+from isolation.context import OperatorContext
 from isolation.errors import InvalidApiKeyError, TenantSuspendedError
 from isolation.keys import IssuedKey
+from isolation.tenant_id import TenantId
 from isolation.testing.contexts import operator_for_tests, tenant_for_tests
 from rag.documents import Document
 from rag.errors import StoreError
@@ -87,6 +89,19 @@ async def test_nothing_is_left_but_the_bill(platform: Platform) -> None:
     assert GONE.tenant_id in await ledger.totals(OPERATOR, EPOCH)
     assert await platform.everything_of_the_other_is_there()
     await ledger.close()
+
+
+async def test_a_deletion_reaches_what_is_kept_in_memory(platform: Platform) -> None:
+    forgotten: list[str] = []
+
+    class Cache:
+        def forget(self, operator: OperatorContext, tenant: TenantId) -> None:
+            forgotten.append(tenant)
+
+    deletion = platform.deletion
+    deletion.reaches(Cache())
+    await deletion.delete(OPERATOR, GONE.tenant_id)
+    assert forgotten == ["fjellvik"]
 
 
 async def test_a_deletion_that_forgets_the_tenant_is_caught(

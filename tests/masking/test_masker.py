@@ -10,7 +10,7 @@ import pytest
 from isolation.masking.findings import Finding, without_overlaps
 from isolation.masking.masker import Masker
 from isolation.tenant_id import TenantId
-from isolation.testing.contexts import tenant_for_tests
+from isolation.testing.contexts import operator_for_tests, tenant_for_tests
 
 FJELLVIK, VOLTBAY = tenant_for_tests("fjellvik"), tenant_for_tests("voltbay")
 
@@ -42,6 +42,18 @@ async def test_placeholders_are_numbered_by_first_appearance(masker: Masker) -> 
     masked = await masker.mask(FJELLVIK, ["Bo and Maria", "Maria, Ada and Bo"])
     assert masked.texts == ["<PERSON_1> and <PERSON_2>", "<PERSON_2>, <PERSON_3> and <PERSON_1>"]
     assert masked.vault.restore(FJELLVIK, masked.texts[1]) == "Maria, Ada and Bo"
+
+
+async def test_what_was_found_in_a_deleted_tenants_texts_is_forgotten(
+    masker: Masker, detector: Names
+) -> None:
+    for ctx in (FJELLVIK, VOLTBAY):
+        await masker.mask(ctx, ["I am Maria"])
+    masker.forget(operator_for_tests(), FJELLVIK.tenant_id)
+    await masker.mask(VOLTBAY, ["I am Maria"])
+    assert detector.asked == 2
+    await masker.mask(FJELLVIK, ["I am Maria"])
+    assert detector.asked == 3
 
 
 async def test_the_same_history_gives_the_same_text(masker: Masker) -> None:
