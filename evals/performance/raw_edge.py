@@ -16,7 +16,7 @@ from qdrant_edge import (
     SearchParams,
 )
 
-from rag.store.edge import EdgeVectorStore
+from rag.store.edge.store import EdgeVectorStore
 from rag.store.port import HybridQuery
 
 _WIDE = 30

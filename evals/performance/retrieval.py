@@ -20,7 +20,7 @@ from evals.performance.corpus import Corpus, Question, TenantPoints, exact
 from isolation.context import TenantContext
 from isolation.testing.contexts import operator_for_tests, tenant_for_tests
 from rag.documents import Chunk, DocumentVersion, EmbeddedChunk
-from rag.store.edge import EdgeVectorStore
+from rag.store.edge.store import EdgeVectorStore
 from rag.store.port import HybridQuery, TenantCollection
 
 _DIMENSION, _LIMIT, _SEED = 384, 10, 7

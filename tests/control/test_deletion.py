@@ -9,7 +9,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from qdrant_edge import Filter
 
 from isolation.context import OperatorContext
 from isolation.errors import InvalidApiKeyError, TenantSuspendedError
@@ -20,7 +19,8 @@ from rag.documents import Document
 from rag.errors import StoreError
 from rag.ingest import Ingestor
 from rag.store import predicate
-from rag.store.edge import EdgeVectorStore
+from rag.store.conditions import Every
+from rag.store.edge.store import EdgeVectorStore
 from rag.store.port import HybridQuery
 from serving.control.authentication import ApiKeyAuthenticator
 from serving.control.catalog import SqlDocumentCatalog
@@ -107,7 +107,7 @@ async def test_a_deletion_reaches_what_is_kept_in_memory(platform: Platform) -> 
 async def test_a_deletion_that_forgets_the_tenant_is_caught(
     platform: Platform, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(predicate, "everything_of", lambda tenant: Filter(must=[]))
+    monkeypatch.setattr(predicate, "everything_of", lambda tenant: Every(()))
     await platform.deletion.delete(OPERATOR, GONE.tenant_id)
     assert not await platform.everything_of_the_other_is_there()
 
