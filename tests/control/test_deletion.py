@@ -58,8 +58,7 @@ class Platform:
 
 
 @pytest.fixture
-async def platform(tmp_path: Path) -> AsyncGenerator[Platform, None]:
-    database = await Database.open(f"sqlite+aiosqlite:///{tmp_path}/bulkhead.db")
+async def platform(database: Database, tmp_path: Path) -> AsyncGenerator[Platform, None]:
     store = EdgeVectorStore.open(tmp_path / "vectors", 2)
     ingestor = Ingestor(store, SqlDocumentCatalog(database), Embedder())
     registry, keys = TenantRegistry(database), {}
@@ -71,7 +70,6 @@ async def platform(tmp_path: Path) -> AsyncGenerator[Platform, None]:
             await ingestor.of(ctx).ingest(Document(f"returns-{number}", "Returns", text))
     yield Platform(database, store, ingestor, registry, keys)
     await store.close()
-    await database.close()
 
 
 async def test_nothing_is_left_but_the_bill(platform: Platform) -> None:
