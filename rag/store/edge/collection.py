@@ -30,7 +30,7 @@ from rag.store import predicate
 from rag.store.conditions import Every
 from rag.store.edge.layout import BM25, DENSE
 from rag.store.edge.rendering import rendered
-from rag.store.payload import LISTED, document_of, passage_of, payload_of
+from rag.store.payload import LISTED, READ, document_of, passage_of, payload_of
 from rag.store.point_ids import point_id
 from rag.store.port import HybridQuery, TenantCollection
 
@@ -143,7 +143,7 @@ class EdgeTenantCollection(TenantCollection):
             prefetches=legs,
             query=Fusion.Rrf(k=_RRF_K),  # type: ignore[arg-type]  # the stub leaves its class out
             filter=mine,
-            with_payload=True,
+            with_payload=READ,
         )
 
     def _point(self, version: DocumentVersion, chunk: EmbeddedChunk) -> Point:

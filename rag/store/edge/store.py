@@ -92,7 +92,8 @@ class EdgeVectorStore(VectorStore):
         Raises:
             StoreError: wrong size, or a number that is not finite.
         """
-        if len(dense) != self._dimension or not all(map(math.isfinite, dense)):
+        # One number that is not finite makes the sum so.
+        if len(dense) != self._dimension or not math.isfinite(sum(dense)):
             raise StoreError(f"A dense vector has {self._dimension} finite numbers.")
 
     async def close(self) -> None:
