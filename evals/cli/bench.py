@@ -65,13 +65,15 @@ def retrieval(
     tenants: Annotated[int, typer.Option(min=3, help="Tenants, of Zipf sizes.")] = 1_000,
     questions: Annotated[int, typer.Option(min=10, help="Questions to each tenant.")] = 200,
     grown: Annotated[int, typer.Option(min=5_000, help="Others' points at the end.")] = 500_000,
+    local_questions: Annotated[int, typer.Option(min=1, help="To qdrant-client's local mode.")] = 5,
     save: Annotated[Path | None, typer.Option("--out", help="Write the result as JSON.")] = None,
 ) -> None:
     """Search of the largest, the median and the smallest tenant of one shard."""
-    plan = Plan(points, tenants, questions, grown)
+    plan = Plan(points, tenants, questions, local_questions, grown)
     with err.status("starting") as status:
         result = asyncio.run(measure_retrieval(plan, status.update))
     out.print(_retrieval_table(result))
+    out.print(_peers_table(result))
     if save is not None:
         write(save, result)
 
@@ -87,4 +89,13 @@ def _retrieval_table(result: dict[str, Any]) -> Table:
                 f"{100 * cell['cost']:.0f}%",
             )
             table.add_row(f"{name}, {state}", *map(str, figures))
+    return table
+
+
+def _peers_table(result: dict[str, Any]) -> Table:
+    table = Table("tenant", "peer", "questions", "p50 ms", "p99 ms")
+    for name, peers in result["peers"].items():
+        for peer, cell in peers.items():
+            figures = (cell["questions"], cell["p50_ms"], cell["p99_ms"])
+            table.add_row(name, peer.replace("_", " "), *map(str, figures))
     return table
