@@ -38,7 +38,7 @@ class ApiKeyRow(Base):
 
 
 class DocumentRow(Base):
-    """A committed document."""
+    """A committed document. `source`: SHA-256 of the file that it was read from."""
 
     __tablename__ = "documents"
 
@@ -47,6 +47,7 @@ class DocumentRow(Base):
     title: Mapped[str]
     version: Mapped[str] = mapped_column(String(32))
     fingerprint: Mapped[str] = mapped_column(String(64))
+    source: Mapped[str | None] = mapped_column(String(64))
     chunks: Mapped[int]
     updated_at: Mapped[datetime]
     groups: Mapped[list[DocumentGroupRow]] = relationship(

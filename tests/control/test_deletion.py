@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -127,14 +127,14 @@ async def test_a_write_that_has_begun_does_not_land_behind_the_deletion(
     platform: Platform, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     embedding, go_on = asyncio.Event(), asyncio.Event()
-    embedded = platform.ingestor.embedded
+    embed = platform.ingestor.generation.embedder.embed
 
-    async def slowly(document: Document) -> list[object]:
+    async def slowly(texts: Sequence[str]) -> list[list[float]]:
         embedding.set()
         await go_on.wait()
-        return list(await embedded(document))
+        return await embed(texts)
 
-    monkeypatch.setattr(platform.ingestor, "embedded", slowly)
+    monkeypatch.setattr(platform.ingestor.generation.embedder, "embed", slowly)
     late = platform.ingestor.of(GONE).ingest(Document("late", "Late", "Late returns."))
     writing = asyncio.create_task(late)
     await embedding.wait()
