@@ -23,6 +23,7 @@ class CatalogEntry:
     fingerprint: str
     chunks: int
     updated_at: datetime
+    groups: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +36,7 @@ class PendingWrite:
 
 
 class TenantCatalog(ABC):
-    """One tenant's documents."""
+    """One tenant's documents; a restricted credential reads those that it may see."""
 
     @abstractmethod
     async def get(self, document_id: str) -> CatalogEntry | None:

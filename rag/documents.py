@@ -7,6 +7,7 @@ import json
 import re
 from dataclasses import dataclass, field
 
+from isolation.access import checked_groups
 from isolation.tenant_id import TenantId
 from rag.errors import InvalidDocumentError
 from rag.filters import Metadata, check_metadata
@@ -20,13 +21,15 @@ class Document:
     """A document as text. `id` is the tenant's own: two tenants may use the same.
 
     `text` is Markdown where structure is known (headings as `#` lines), else plain text.
-    `metadata` is flat, and what a search's filter asks for.
+    `metadata` is flat, and what a search's filter asks for. `groups`: who sees it; none, everybody
+    of the tenant.
     """
 
     id: str
     title: str
     text: str
     metadata: Metadata = field(default_factory=dict)
+    groups: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
         if not self.id or len(self.id) > MAX_ID_LENGTH or _FORBIDDEN.search(self.id):
@@ -37,12 +40,13 @@ class Document:
         if not self.text.strip():
             raise InvalidDocumentError("The document holds no text.", param="text")
         check_metadata(self.metadata)
+        checked_groups(self.groups)
 
     @property
     def fingerprint(self) -> str:
         """SHA-256 over all but the id: equal fingerprints need no re-ingestion."""
         metadata = json.dumps(dict(self.metadata), sort_keys=True)
-        parts = (self.title, metadata, self.text)
+        parts = (self.title, metadata, ",".join(sorted(self.groups)), self.text)
         text = "".join(f"{len(part)}\0{part}" for part in parts)
         return hashlib.sha256(text.encode()).hexdigest()
 
@@ -55,6 +59,24 @@ class DocumentVersion:
     version: str
     title: str
     metadata: Metadata = field(default_factory=dict)
+    groups: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class StoredDocument:
+    """A published document as the store lists it."""
+
+    document_id: str
+    version: str
+    title: str
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentPage:
+    """Some of a tenant's documents; `after` asks for the rest, and is None at the end."""
+
+    documents: list[StoredDocument]
+    after: str | None
 
 
 @dataclass(frozen=True, slots=True)

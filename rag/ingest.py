@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import Literal
 from weakref import WeakValueDictionary
 
-from isolation.context import OperatorContext, TenantContext
+from isolation.context import OperatorContext, TenantContext, require_unrestricted
 from isolation.tenant_id import TenantId
 from rag.catalog import CatalogEntry, DocumentCatalog, TenantCatalog
 from rag.documents import Document, DocumentVersion, EmbeddedChunk
@@ -96,7 +96,12 @@ class TenantIngestor:
         self._ctx = ctx
 
     async def ingest(self, document: Document) -> IngestOutcome:
-        """Make `document` the one version of its id. When this returns, it is kept."""
+        """Make `document` the one version of its id. When this returns, it is kept.
+
+        Raises:
+            RestrictedKeyError: the credential is restricted to groups.
+        """
+        require_unrestricted(self._ctx)
         async with self._shared.lock(self._ctx, document.id):
             with self._shared.writing(self._ctx):
                 return await self._ingest(document)
@@ -129,7 +134,9 @@ class TenantIngestor:
 
         Raises:
             DocumentNotFoundError: the tenant has none of this id.
+            RestrictedKeyError: the credential is restricted to groups.
         """
+        require_unrestricted(self._ctx)
         async with self._shared.lock(self._ctx, document_id):
             with self._shared.writing(self._ctx):
                 await self.get(document_id)
@@ -141,7 +148,9 @@ class TenantIngestor:
     async def _write(self, document: Document, chunks: Sequence[EmbeddedChunk]) -> None:
         version = uuid.uuid4().hex
         await self._catalog.begin(document.id)
-        staged = DocumentVersion(document.id, version, document.title, document.metadata)
+        staged = DocumentVersion(
+            document.id, version, document.title, document.metadata, document.groups
+        )
         await self._collection.stage(staged, chunks)
         await self._catalog.commit(
             CatalogEntry(
@@ -151,6 +160,7 @@ class TenantIngestor:
                 document.fingerprint,
                 len(chunks),
                 datetime.now(UTC),
+                document.groups,
             )
         )
         await self._collection.publish(document.id, version)

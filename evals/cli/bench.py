@@ -10,15 +10,16 @@ import typer
 from rich.progress import Progress
 from rich.table import Table
 
+from evals.cli.bench_masking import masking
 from evals.performance.gateway import measure, planned
 from evals.performance.load import LoadError
 from evals.performance.retrieval import Plan
 from evals.performance.retrieval import measure as measure_retrieval
-from evals.privacy import masking as privacy
 from evals.report import write
 from serving.cli.output import err, fail, out
 
 app = typer.Typer(help="Benchmarks; results are JSON with machine, versions and date.")
+app.command()(masking)
 
 
 @app.command()
@@ -66,13 +67,15 @@ def retrieval(
     tenants: Annotated[int, typer.Option(min=3, help="Tenants, of Zipf sizes.")] = 1_000,
     questions: Annotated[int, typer.Option(min=10, help="Questions to each tenant.")] = 200,
     grown: Annotated[int, typer.Option(min=5_000, help="Others' points at the end.")] = 500_000,
+    local_questions: Annotated[int, typer.Option(min=1, help="To qdrant-client's local mode.")] = 5,
     save: Annotated[Path | None, typer.Option("--out", help="Write the result as JSON.")] = None,
 ) -> None:
     """Search of the largest, the median and the smallest tenant of one shard."""
-    plan = Plan(points, tenants, questions, grown)
+    plan = Plan(points, tenants, questions, local_questions, grown)
     with err.status("starting") as status:
         result = asyncio.run(measure_retrieval(plan, status.update))
     out.print(_retrieval_table(result))
+    out.print(_peers_table(result))
     if save is not None:
         write(save, result)
 
@@ -91,36 +94,10 @@ def _retrieval_table(result: dict[str, Any]) -> Table:
     return table
 
 
-@app.command()
-def masking(
-    messages: Annotated[int, typer.Option(min=50, help="Messages of each half of a set.")] = 1500,
-    clean: Annotated[int, typer.Option(min=50, help="Messages without personal data.")] = 500,
-    data: Annotated[
-        Path | None, typer.Option(help="A folder with db.json: users, orders and products.")
-    ] = None,
-    seed: Annotated[int, typer.Option(help="Of all that is drawn.")] = 6,
-    save: Annotated[Path | None, typer.Option("--out", help="Write the result as JSON.")] = None,
-) -> None:
-    """What masking finds, and what it leaves alone, with stock Presidio beside it.
-
-    The exit status is 1 where a threshold is missed.
-    """
-    with err.status("starting") as status:
-        result = privacy.measure(privacy.Plan(messages, clean, seed, data), status.update)
-    out.print(_masking_table(result))
-    for name in ("generated", "retail"):
-        if "skipped" in result[name]:
-            fail(f"Not measured: {name}. {result[name]['skipped']}")
-    if save is not None:
-        write(save, result)
-    if not all(row["met"] for row in result["thresholds"]):
-        raise typer.Exit(1)
-
-
-def _masking_table(result: dict[str, Any]) -> Table:
-    table = Table("threshold, on what was held out", "wanted", "seen", "met")
-    for row in result["thresholds"]:
-        least = row.get("at_least")
-        wanted = f">= {least}" if least is not None else f"<= {row['at_most']}"
-        table.add_row(row["what"], wanted, str(row["seen"]), "yes" if row["met"] else "NO")
+def _peers_table(result: dict[str, Any]) -> Table:
+    table = Table("tenant", "peer", "questions", "p50 ms", "p99 ms")
+    for name, peers in result["peers"].items():
+        for peer, cell in peers.items():
+            figures = (cell["questions"], cell["p50_ms"], cell["p99_ms"])
+            table.add_row(name, peer.replace("_", " "), *map(str, figures))
     return table

@@ -10,7 +10,7 @@ from isolation.context import OperatorContext
 from rag.embedding.minilm import MiniLmEmbedder
 from rag.ingest import Ingestor
 from rag.retrieve import Retriever
-from rag.store.edge import EdgeVectorStore
+from rag.store.edge.store import EdgeVectorStore
 from serving.control.authentication import ApiKeyAuthenticator, OperatorKeyAuthenticator
 from serving.control.catalog import SqlDocumentCatalog
 from serving.control.database import Database

@@ -9,7 +9,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from qdrant_edge import Filter
 
 from isolation.context import OperatorContext
 from isolation.errors import InvalidApiKeyError, TenantSuspendedError
@@ -20,7 +19,8 @@ from rag.documents import Document
 from rag.errors import StoreError
 from rag.ingest import Ingestor
 from rag.store import predicate
-from rag.store.edge import EdgeVectorStore
+from rag.store.conditions import Every
+from rag.store.edge.store import EdgeVectorStore
 from rag.store.port import HybridQuery
 from serving.control.authentication import ApiKeyAuthenticator
 from serving.control.catalog import SqlDocumentCatalog
@@ -58,8 +58,7 @@ class Platform:
 
 
 @pytest.fixture
-async def platform(tmp_path: Path) -> AsyncGenerator[Platform, None]:
-    database = await Database.open(f"sqlite+aiosqlite:///{tmp_path}/bulkhead.db")
+async def platform(database: Database, tmp_path: Path) -> AsyncGenerator[Platform, None]:
     store = EdgeVectorStore.open(tmp_path / "vectors", 2)
     ingestor = Ingestor(store, SqlDocumentCatalog(database), Embedder())
     registry, keys = TenantRegistry(database), {}
@@ -71,7 +70,6 @@ async def platform(tmp_path: Path) -> AsyncGenerator[Platform, None]:
             await ingestor.of(ctx).ingest(Document(f"returns-{number}", "Returns", text))
     yield Platform(database, store, ingestor, registry, keys)
     await store.close()
-    await database.close()
 
 
 async def test_nothing_is_left_but_the_bill(platform: Platform) -> None:
@@ -107,7 +105,7 @@ async def test_a_deletion_reaches_what_is_kept_in_memory(platform: Platform) -> 
 async def test_a_deletion_that_forgets_the_tenant_is_caught(
     platform: Platform, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(predicate, "everything_of", lambda tenant: Filter(must=[]))
+    monkeypatch.setattr(predicate, "everything_of", lambda tenant: Every(()))
     await platform.deletion.delete(OPERATOR, GONE.tenant_id)
     assert not await platform.everything_of_the_other_is_there()
 

@@ -10,15 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from qdrant_edge import Filter
 
 from isolation.context import TenantContext
-from isolation.errors import CrossTenantError, UnmintedContextError
+from isolation.errors import CrossTenantError, InvalidRequestError, UnmintedContextError
 from isolation.testing.contexts import operator_for_tests, tenant_for_tests
 from rag.documents import Chunk, DocumentVersion, EmbeddedChunk
 from rag.errors import StoreError, StoreLockedError
 from rag.store import predicate
-from rag.store.edge import EdgeVectorStore
+from rag.store.conditions import Every
+from rag.store.edge.store import EdgeVectorStore
+from rag.store.point_ids import point_id
 from rag.store.port import HybridQuery
 
 FJELLVIK, VOLTBAY = tenant_for_tests("fjellvik"), tenant_for_tests("voltbay")
@@ -65,7 +66,7 @@ async def test_a_tenant_never_retrieves_anothers_chunk(store: EdgeVectorStore) -
 async def test_a_twin_without_the_predicate_is_caught(
     store: EdgeVectorStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(predicate, "published_of", lambda *_, **__: Filter(must=[]))
+    monkeypatch.setattr(predicate, "visible_to", lambda *_, **__: Every(()))
     assert await _leaks(store)
 
 
@@ -108,6 +109,42 @@ async def test_foreign_documents_do_not_move_a_score(store: EdgeVectorStore) -> 
     assert [p.score for p in await store.of(FJELLVIK).search(QUERY, limit=5)] == before
 
 
+async def test_a_write_under_anothers_point_id_changes_nothing_and_is_told(
+    store: EdgeVectorStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second line: ids that two tenants could both name, as a twin without the first."""
+    await _put(store, VOLTBAY, "Returns are accepted within 7 days", "v2")
+    monkeypatch.setattr(
+        "rag.store.edge.collection.point_id", lambda _, *parts: point_id(VOLTBAY.tenant_id, *parts)
+    )
+    with pytest.raises(CrossTenantError):
+        await _put(store, FJELLVIK, "Mine now", "v2")
+    assert await _texts(store, VOLTBAY) == ["Returns are accepted within 7 days"]
+
+
+async def test_every_document_is_listed_once_page_by_page(store: EdgeVectorStore) -> None:
+    for number in range(5):
+        version = DocumentVersion(f"r{number}", "v1", "R")
+        chunks = [EmbeddedChunk(Chunk(n, "text"), [1.0, 0.0, 0.0, 0.0]) for n in range(3)]
+        await store.of(FJELLVIK).upsert(version, chunks)
+    seen: list[str] = []
+    after = None
+    while True:
+        page = await store.of(FJELLVIK).list(limit=2, after=after)
+        seen += [document.document_id for document in page.documents]
+        if (after := page.after) is None:
+            break
+    assert sorted(seen) == ["r0", "r1", "r2", "r3", "r4", "returns"]
+
+
+async def test_anothers_cursor_lists_no_more_than_ones_own(store: EdgeVectorStore) -> None:
+    foreign = str(point_id(VOLTBAY.tenant_id, "returns", "v1", 0))
+    page = await store.of(FJELLVIK).list(after=foreign)
+    assert {document.document_id for document in page.documents} <= {"returns"}
+    with pytest.raises(InvalidRequestError):
+        await store.of(FJELLVIK).list(after="not a cursor")
+
+
 @pytest.mark.parametrize("dense", [[1.0], [math.nan] * 4, [math.inf, 0.0, 0.0, 0.0]])
 async def test_a_vector_that_is_none_is_refused(store: EdgeVectorStore, dense: list[float]) -> None:
     with pytest.raises(StoreError):
@@ -129,7 +166,7 @@ _KILLED_AFTER_PUBLISH = """
 import asyncio, os, signal, sys
 from pathlib import Path
 from tests.rag.test_edge_store import FJELLVIK, _put
-from rag.store.edge import EdgeVectorStore
+from rag.store.edge.store import EdgeVectorStore
 
 async def main():
     store = EdgeVectorStore.open(Path(sys.argv[1]), 4)

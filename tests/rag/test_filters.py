@@ -22,7 +22,8 @@ from rag.documents import Chunk, Document, DocumentVersion, EmbeddedChunk
 from rag.errors import InvalidFilterError
 from rag.filter_json import filter_as_json, parse_filter
 from rag.filters import AllOf, AnyOf, Between, Equals, Metadata, Not, Scalar, Where
-from rag.store.edge import EdgeVectorStore
+from rag.store.conditions import Every
+from rag.store.edge.store import EdgeVectorStore
 from rag.store.port import HybridQuery
 
 TENANTS = tenant_for_tests("fjellvik"), tenant_for_tests("voltbay")
@@ -157,12 +158,12 @@ async def test_a_filter_that_replaces_the_predicate_is_caught(
     """The leaky twin: LlamaIndex's own store lets a caller's filter stand in for the tenant's."""
     from rag.store import predicate
 
-    honest = predicate.published_of
+    honest = predicate.visible_to
 
-    def replaced(tenant: Any, document_id: Any = None, where: Where | None = None) -> Any:
-        return honest(tenant) if where is None else predicate._compiled(where)
+    def replaced(ctx: Any, document_id: Any = None, where: Where | None = None) -> Any:
+        return honest(ctx) if where is None else Every((predicate._compiled(where),))
 
-    monkeypatch.setattr(predicate, "published_of", replaced)
+    monkeypatch.setattr(predicate, "visible_to", replaced)
     everybodys = Not(Equals("lang", "nobody's"))
     with pytest.raises(Exception, match="another tenant"):
         await engines.found(TENANTS[0], everybodys)

@@ -18,7 +18,8 @@ from rag.errors import DocumentNotFoundError
 from rag.ingest import Ingestor
 from rag.retrieve import Retriever
 from rag.splitting import Splitter, sections
-from rag.store.edge import EdgeTenantCollection, EdgeVectorStore
+from rag.store.edge.collection import EdgeTenantCollection
+from rag.store.edge.store import EdgeVectorStore
 from tests.rag.catalog_in_memory import InMemoryCatalog
 
 FJELLVIK, VOLTBAY = tenant_for_tests("fjellvik"), tenant_for_tests("voltbay")

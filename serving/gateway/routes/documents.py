@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 from fastapi import APIRouter
 from pydantic import (
     BaseModel,
     ConfigDict,
+    Field,
     StrictBool,
     StrictFloat,
     StrictInt,
@@ -18,6 +20,8 @@ from pydantic import (
 from starlette.datastructures import UploadFile
 from starlette.requests import Request
 
+from isolation.access import MAX_GROUPS, checked_groups
+from isolation.context import require_unrestricted
 from isolation.errors import InvalidRequestError
 from rag.catalog import CatalogEntry
 from rag.documents import Document
@@ -37,14 +41,17 @@ class _PostedDocument(BaseModel):
     title: str = ""
     text: str
     metadata: dict[str, StrictStr | StrictBool | StrictInt | StrictFloat] = {}
+    groups: list[str] = Field([], max_length=MAX_GROUPS)
 
 
 @router.post("/v1/documents")
 async def put_document(request: Request, ctx: Tenant, parts: Parts) -> dict[str, Any]:
-    """Ingest a document: JSON `{"id", "title", "text", "metadata"}`, or a multipart `file`.
+    """Ingest a document: JSON `{"id", "title", "text", "metadata", "groups"}`, or a multipart
+    `file` with the fields `id` and, for each group, `groups`.
 
     The same content again changes nothing; other content under the same id replaces it whole.
     """
+    require_unrestricted(ctx)
     document = await _posted(request, parts.settings.max_document_bytes)
     outcome = await parts.ingestor.of(ctx).ingest(document)
     return {
@@ -84,7 +91,8 @@ async def _posted(request: Request, limit: int) -> Document:
         posted = _PostedDocument.model_validate_json(await read_body(request, limit))
     except ValidationError as error:
         raise refusal_of(error) from None
-    return Document(posted.id, posted.title or posted.id, posted.text, posted.metadata)
+    groups = checked_groups(posted.groups)
+    return Document(posted.id, posted.title or posted.id, posted.text, posted.metadata, groups)
 
 
 async def _from_file(request: Request, limit: int) -> Document:
@@ -93,17 +101,19 @@ async def _from_file(request: Request, limit: int) -> Document:
         raise InvalidRequestError("Send a Content-Length with a file.")
     if int(declared) > limit:
         raise PayloadTooLargeError(limit)
-    async with request.form(max_files=1, max_fields=2) as form:
+    async with request.form(max_files=1, max_fields=2 + MAX_GROUPS) as form:
         file, document_id = form.get("file"), form.get("id")
+        groups = checked_groups(str(group) for group in form.getlist("groups"))
         if not isinstance(file, UploadFile) or not file.filename:
             raise InvalidRequestError("Send one file in the field 'file'.", param="file")
         if document_id is not None and not isinstance(document_id, str):
             raise InvalidRequestError("The field 'id' is text.", param="id")
         data = await file.read()
         # Parsing is CPU-bound: off the event loop.
-        return await asyncio.to_thread(
+        document = await asyncio.to_thread(
             read_bytes, file.filename, data, document_id or file.filename
         )
+        return replace(document, groups=groups)
 
 
 def _entry(entry: CatalogEntry) -> dict[str, Any]:
@@ -113,5 +123,6 @@ def _entry(entry: CatalogEntry) -> dict[str, Any]:
         "title": entry.title,
         "version": entry.version,
         "chunks": entry.chunks,
+        "groups": sorted(entry.groups),
         "updated_at": int(entry.updated_at.timestamp()),
     }
