@@ -14,6 +14,8 @@ from typing import Any
 import orjson
 from aiohttp import web
 
+ATTESTED = {"protocol": 2, "hooks": ["all"], "radix_cache": True, "budgets": True, "priority": True}
+
 
 class StubEngine:
     """Answers `reply` word by word, with a prefix cache keyed by salt and prompt."""
@@ -33,6 +35,7 @@ class StubEngine:
         """Serve on a free loopback port; yields the URL."""
         app = web.Application()
         app.router.add_get("/server_info", self._info)
+        app.router.add_get("/bulkhead/v1/worker", self._worker)
         app.router.add_get("/health", self._health)
         app.router.add_post("/v1/chat/completions", self._chat)
         runner = web.AppRunner(app, handler_cancellation=True)
@@ -48,8 +51,11 @@ class StubEngine:
     async def _health(self, request: web.Request) -> web.Response:
         return web.Response()
 
+    async def _worker(self, request: web.Request) -> web.Response:
+        return web.json_response({"worker": "stub"})
+
     async def _info(self, request: web.Request) -> web.Response:
-        state = {"bulkhead": {"protocol": 1}} if self.attests else {}
+        state = {"bulkhead": ATTESTED} if self.attests else {}
         return web.json_response({"internal_states": [state]})
 
     async def _chat(self, request: web.Request) -> web.StreamResponse:

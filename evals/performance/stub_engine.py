@@ -15,6 +15,13 @@ from starlette.types import Receive, Scope, Send
 
 TOKENS = 16
 _WORDS = [f"word{number} " for number in range(TOKENS)]
+_ATTESTED = {
+    "protocol": 2,
+    "hooks": ["all"],
+    "radix_cache": True,
+    "budgets": True,
+    "priority": True,
+}
 _JSON = [(b"content-type", b"application/json")]
 _EVENTS = [(b"content-type", b"text/event-stream")]
 
@@ -29,7 +36,7 @@ class StubEngine:
         if scope["path"] == "/v1/chat/completions":
             await self._chat(orjson.loads(await _body(receive)), send)
             return
-        info = {"internal_states": [{"bulkhead": {"protocol": 1}}]}
+        info = {"worker": "stub", "internal_states": [{"bulkhead": _ATTESTED}]}
         await _answer(send, _JSON, [orjson.dumps(info)])
 
     async def _chat(self, body: dict[str, Any], send: Send) -> None:

@@ -14,6 +14,7 @@ from serving.engine.launch import Worker
 from serving.engine.link import EngineLink
 from serving.engine.local import LocalEngine
 from serving.engine.model_files import tokenizer_digest
+from serving.engine.proof import signer_of
 from serving.errors import StartupError
 from serving.settings import Settings
 
@@ -51,12 +52,23 @@ def make_engine(
 ) -> Engine:
     """The engine, not yet started. `worker`: what to start here, when no URL is set."""
     tenant = probe_tenant(operator)
+    signer, scrub = signer_of(settings), settings.kv_scrub == "on"
     if worker is not None:
-        return LocalEngine(worker, _BASE, settings.data_dir, tenant, on_refused=on_refused)
+        return LocalEngine(
+            worker,
+            _BASE,
+            settings.data_dir,
+            tenant,
+            signer=signer,
+            scrub=scrub,
+            on_refused=on_refused,
+        )
     if len(settings.engine_urls) != 1:
         raise StartupError("This version drives one engine: set BULKHEAD_ENGINE_URLS to one URL.")
     key = settings.engine_key.get_secret_value() if settings.engine_key else None
-    client = EngineClient(settings.engine_urls[0], model=settings.model, api_key=key)
+    client = EngineClient(
+        settings.engine_urls[0], model=settings.model, api_key=key, signer=signer, scrub=scrub
+    )
     return EngineLink(client, tenant, on_refused=on_refused)
 
 

@@ -24,6 +24,8 @@ from serving.engine.tokens import TokenizerCounter
 from serving.errors import EngineRefusedError, EngineUnavailableError
 from serving.settings import Settings
 from serving.supervision.process import Command, GuardedProcess
+from tests.engine.wire import Wire
+from tests.signing import signer_for_tests
 
 pytestmark = [pytest.mark.engine, pytest.mark.asyncio(loop_scope="session")]
 
@@ -77,21 +79,15 @@ async def test_a_closed_stream_stops_the_generation_in_the_engine(engine: Engine
     stream = engine.of(FJELLVIK, _namespace()).stream(job)
     await anext(stream)
     async with asyncio.timeout(60):
-        while await _running(engine) == 0:
+        while await Wire(engine).running() == 0:
             await asyncio.sleep(0.05)
         await stream.aclose()
-        while await _running(engine):
+        while await Wire(engine).running():
             await asyncio.sleep(0.05)
-
-
-async def _running(engine: EngineClient) -> int:
-    async with engine._session.get(f"{engine.url}/v1/loads?include=core") as response:
-        loads = (await response.json())["loads"]
-    return sum(load["num_running_reqs"] for load in loads)
 
 
 async def test_a_caller_without_the_key_gets_nothing(engine: EngineClient) -> None:
-    stranger = EngineClient(engine.url, model="base", api_key="wrong")
+    stranger = EngineClient(engine.url, model="base", api_key="wrong", signer=signer_for_tests())
     with pytest.raises(EngineUnavailableError):
         await _usage(stranger, FJELLVIK, _namespace(), _job("Hello"))
     with pytest.raises(EngineUnavailableError):
@@ -115,13 +111,15 @@ async def test_a_prompt_never_reaches_the_engines_log(local_engine: LocalEngine)
 
 async def test_an_engine_without_the_plugin_is_refused(tiny_model: Path, tmp_path: Path) -> None:
     worker = worker_of(Settings(), tiny_model)
-    launched = launch(worker, tmp_path)
+    launched = launch(worker, tmp_path, signer_for_tests().trust())
     # SGLang's own switch: plugins not in the list are not loaded.
     env = dict(launched.command.env) | {"SGLANG_PLUGINS": "none"}
     process = await GuardedProcess.start(
         Command(launched.command.argv, env), log=tmp_path / "log", grace=0.5
     )
-    client = EngineClient(launched.url, model="base", api_key=launched.api_key)
+    client = EngineClient(
+        launched.url, model="base", api_key=launched.api_key, signer=signer_for_tests()
+    )
     try:
         async with asyncio.timeout(120):
             while not await client.alive():
@@ -141,6 +139,7 @@ async def test_a_killed_worker_is_started_again_and_probed_again(
         "base",
         tmp_path,
         tenant_for_tests("platform-probe"),
+        signer=signer_for_tests(),
         on_refused=pytest.fail,
     )
     engine.start()

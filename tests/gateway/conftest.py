@@ -15,6 +15,7 @@ import uvicorn
 from serving.engine.client import EngineClient
 from serving.gateway.app import create_app
 from tests.gateway.fakes import Ledger, Limiter, Search, runtime
+from tests.signing import signer_for_tests
 from tests.stub_engine import StubEngine
 
 
@@ -41,7 +42,7 @@ async def serving_platform(*, demo: bool) -> AsyncGenerator[Platform, None]:
     """demo: whether the chat page has demo merchants to offer."""
     platform = Platform()
     async with platform.engine.serving() as engine_url:
-        engine = EngineClient(engine_url, model="m", api_key="k")
+        engine = EngineClient(engine_url, model="m", api_key="k", signer=signer_for_tests())
         parts = runtime(
             engine,
             search=platform.search,
