@@ -10,12 +10,14 @@ import typer
 from rich.progress import Progress
 from rich.table import Table
 
+from evals.performance.engine_cache import measure as measure_eviction
 from evals.performance.gateway import measure, planned
 from evals.performance.load import LoadError
 from evals.performance.retrieval import Plan
 from evals.performance.retrieval import measure as measure_retrieval
 from evals.report import write
 from serving.cli.output import err, fail, out
+from serving.settings import load_settings
 
 app = typer.Typer(help="Benchmarks; results are JSON with machine, versions and date.")
 
@@ -88,3 +90,22 @@ def _retrieval_table(result: dict[str, Any]) -> Table:
             )
             table.add_row(f"{name}, {state}", *map(str, figures))
     return table
+
+
+@app.command("engine-cache")
+def engine_cache(
+    leaves: Annotated[list[int] | None, typer.Option(min=100, help="Prefixes in the tree.")] = None,
+    save: Annotated[Path | None, typer.Option("--out", help="Write the result as JSON.")] = None,
+) -> None:
+    """Evicting one prefix: the tenants' tree beside SGLang's own."""
+    try:
+        result = measure_eviction(load_settings(), leaves or [1_000, 4_000, 16_000])
+    except LoadError as error:
+        fail(f"The run says nothing: {error}.")
+        raise typer.Exit(2) from None
+    table = Table("leaves", "SGLang's RadixCache, us", "tenants' tree, us")
+    for row in result["rows"]:
+        table.add_row(*(str(row[name]) for name in ("leaves", "stock_us", "tenants_us")))
+    out.print(table)
+    if save is not None:
+        write(save, result)

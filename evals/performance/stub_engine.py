@@ -7,11 +7,14 @@ answers 16 tokens at once. Run: `python -m evals.performance.stub_engine PORT`.
 from __future__ import annotations
 
 import sys
+from dataclasses import asdict
 from typing import Any
 
 import orjson
 import uvicorn
 from starlette.types import Receive, Scope, Send
+
+from serving.engine_plugin.stopwatch import Cost
 
 TOKENS = 16
 _WORDS = [f"word{number} " for number in range(TOKENS)]
@@ -23,6 +26,7 @@ _ATTESTED = {
     "priority": True,
 }
 _JSON = [(b"content-type", b"application/json")]
+_COST = b"data: " + orjson.dumps({"bulkhead": asdict(Cost())}) + b"\n\n"
 _EVENTS = [(b"content-type", b"text/event-stream")]
 
 
@@ -49,7 +53,7 @@ class StubEngine:
             return
         deltas: list[tuple[str, str | None]] = [(word, None) for word in _WORDS]
         events = [_event([_choice(text, end)]) for text, end in [*deltas, ("", "stop")]]
-        await _answer(send, _EVENTS, [*events, _event([], usage), b"data: [DONE]\n\n"])
+        await _answer(send, _EVENTS, [*events, _event([], usage), _COST, b"data: [DONE]\n\n"])
 
     def _usage(self, body: dict[str, Any]) -> dict[str, Any]:
         # Only what names a salt is remembered: the probe, and the gateway's few prompts.

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from isolation.context import OperatorContext
 from isolation.namespaces import CacheScope
+from isolation.tenant_id import TenantId
 from serving.control.authentication import probe_tenant
 from serving.engine.client import EngineClient
 from serving.engine.launch import Worker
@@ -15,7 +16,7 @@ from serving.engine.link import EngineLink
 from serving.engine.local import LocalEngine
 from serving.engine.model_files import tokenizer_digest
 from serving.engine.proof import signer_of
-from serving.errors import StartupError
+from serving.errors import EngineUnavailableError, StartupError
 from serving.settings import Settings
 
 # Raised when what stands in the prefix cache under a namespace changes its meaning.
@@ -70,6 +71,31 @@ def make_engine(
         settings.engine_urls[0], model=settings.model, api_key=key, signer=signer, scrub=scrub
     )
     return EngineLink(client, tenant, on_refused=on_refused)
+
+
+class EngineKv:
+    """Tenants' KV in the engine, for their deletion.
+
+    ours: the engine is a child of this process, so one that does not run holds nothing.
+    """
+
+    def __init__(self, engine: Engine, *, ours: bool) -> None:
+        self._engine = engine
+        self._ours = ours
+
+    async def purge(self, operator: OperatorContext, tenant: TenantId) -> None:
+        """Returns when the engine holds nothing of the tenant.
+
+        Raises:
+            EngineUnavailableError: it cannot be asked.
+        """
+        try:
+            client = self._engine.client()
+        except EngineUnavailableError:
+            if self._ours:
+                return
+            raise
+        await client.purge(operator, tenant)
 
 
 def cache_scope(settings: Settings, model: Path | None) -> CacheScope:

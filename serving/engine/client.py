@@ -17,12 +17,17 @@ import orjson
 
 from isolation.context import OperatorContext, TenantContext, require_operator, require_tenant
 from isolation.namespaces import Namespace
+from isolation.tenant_id import TenantId
 from serving.engine.proof import ProofSigner
 from serving.engine.server_sent_events import data_lines
 from serving.engine_plugin.claims import HEADER, KvPolicy
+from serving.engine_plugin.stopwatch import Cost
 from serving.errors import EngineUnavailableError
 
 _TIMEOUT = aiohttp.ClientTimeout(total=None, connect=5, sock_read=300)
+
+_PURGE_SECONDS = 30.0
+_SETTLE_SECONDS = 15.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +56,12 @@ class TokenUsage:
 
 @dataclass(frozen=True, slots=True)
 class Delta:
-    """A piece of an answer. The last ones carry `finish_reason`, then `usage`."""
+    """A piece of an answer. The last ones carry `finish_reason`, then `usage`, then `cost`."""
 
     text: str = ""
     finish_reason: str | None = None
     usage: TokenUsage | None = None
+    cost: Cost | None = None
 
 
 class EngineClient:
@@ -114,6 +120,21 @@ class EngineClient:
         """
         require_operator(operator, "the engine's controls")
         return await self._ask(route, orjson.dumps(body) if body is not None else b"")
+
+    async def purge(self, operator: OperatorContext, tenant: TenantId) -> None:
+        """End the tenant's requests and clear its KV; returns when none of it is left.
+
+        Raises:
+            EngineUnavailableError: the engine does not answer, or is not done in time.
+        """
+        account = {"account": self._signer.account(tenant)}
+        try:
+            async with asyncio.timeout(_PURGE_SECONDS):
+                held = 1
+                while held:
+                    held = (await self.ask(operator, "POST /bulkhead/v1/purge", account))["held"]
+        except TimeoutError:
+            raise EngineUnavailableError("The engine did not finish clearing.") from None
 
     async def server_info(self) -> dict[str, Any]:
         """What the server says of itself, the plugin's attestation included.
@@ -186,6 +207,19 @@ class TenantEngine:
         except (aiohttp.ClientError, TimeoutError, asyncio.IncompleteReadError) as error:
             raise EngineUnavailableError("The engine broke off. Try again.") from error
 
+    async def settle(self, job: Job) -> Cost | None:
+        """What a job cost whose stream was left early; None where the engine cannot say.
+
+        It waits for the job to end.
+        """
+        try:
+            body = orjson.dumps({"request_id": job.request_id})
+            async with asyncio.timeout(_SETTLE_SECONDS):
+                answer = await self._client._ask("POST /bulkhead/v1/settle", body)
+        except (EngineUnavailableError, TimeoutError):
+            return None
+        return _cost(answer.get("cost"))
+
     async def _proof(self, job: Job, body: bytes) -> str:
         client, tier = self._client, self._ctx.tier
         return client._signer.for_tenant(
@@ -220,6 +254,8 @@ def _deltas(line: bytes) -> list[Delta]:
     if "error" in event:
         # SGLang's message may quote other tenants' adapters: it goes no further.
         raise EngineUnavailableError("The engine failed on this request.")
+    if "bulkhead" in event:
+        return [Delta(cost=_cost(event["bulkhead"]))]
     deltas = [
         Delta(choice["delta"].get("content") or "", choice.get("finish_reason"))
         for choice in event.get("choices", ())
@@ -237,3 +273,7 @@ def _deltas(line: bytes) -> list[Delta]:
             )
         )
     return deltas
+
+
+def _cost(said: dict[str, Any] | None) -> Cost | None:
+    return Cost(**said) if said is not None else None

@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 
 from isolation.context import TenantContext, require_tenant
 from isolation.namespaces import Namespace
+from isolation.tenant_id import TenantId
 from serving.engine_plugin.claims import CHAT_ROUTE, OPERATOR, TENANT, Claims, KvPolicy, sign
 from serving.engine_plugin.trust import TrustedKey, key_id, trust_document
 from serving.key_files import derived_key
@@ -43,10 +44,9 @@ class ProofSigner:
         """This signer as an entry of a trust file."""
         return TrustedKey(self.public, frozenset((TENANT, OPERATOR)))
 
-    def account(self, ctx: TenantContext) -> str:
+    def account(self, tenant: TenantId) -> str:
         """The tenant's KV account: opaque, stable, the same under all its namespaces."""
-        tenant = require_tenant(ctx, "the KV account").tenant_id.encode()
-        return hmac.new(self._account_key, tenant, hashlib.sha256).hexdigest()[:32]
+        return hmac.new(self._account_key, tenant.encode(), hashlib.sha256).hexdigest()[:32]
 
     def for_tenant(
         self,
@@ -60,6 +60,7 @@ class ProofSigner:
         body: bytes,
     ) -> str:
         """The proof of one generation."""
+        require_tenant(ctx, "a proof")
         return self._sign(
             Claims(
                 role=TENANT,
@@ -71,7 +72,7 @@ class ProofSigner:
                 nonce=secrets.token_hex(16),
                 namespace=namespace,
                 adapter=adapter,
-                account=self.account(ctx),
+                account=self.account(ctx.tenant_id),
                 priority=ctx.tier.priority,
                 policy=policy,
             )

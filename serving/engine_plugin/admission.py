@@ -6,11 +6,13 @@ front end), it needs a proof for exactly its id, namespace and adapter, or it is
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from serving.engine_plugin import hooks
 from serving.engine_plugin.claims import TENANT, WORKER, Claims
 from serving.engine_plugin.identity import OWN_NAMESPACE, identity
+from serving.engine_plugin.stopwatch import RequestWatch
 from serving.engine_plugin.verifier import ProofRefusedError, Verifier
 
 _SCHEDULER = "sglang.srt.managers.scheduler.Scheduler"
@@ -83,6 +85,7 @@ def _mark(original: hooks.Hook, scheduler: Any, received: Any, *args: Any, **kwa
     request = original(scheduler, received, *args, **kwargs)
     claims = scheduler.bulkhead_admitting
     request.bulkhead_claims = claims
+    request.bulkhead_watch = RequestWatch(received=time.monotonic())
     scheduler.tree_cache.enter(claims)
     return request
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
-from serving.engine_plugin import hooks
+from serving.engine_plugin import gauges, hooks
 from serving.engine_plugin.admission import claims_of
 from serving.engine_plugin.stopwatch import RequestWatch, Row, StepMeter
 
@@ -25,10 +24,8 @@ def register() -> None:
 
 
 def watch_of(request: Any) -> RequestWatch:
-    """The watch of an admitted request, begun at its first use."""
-    watch: RequestWatch | None = getattr(request, "bulkhead_watch", None)
-    if watch is None:
-        watch = request.bulkhead_watch = RequestWatch(received=time.monotonic())
+    """The watch of an admitted request, begun when it was."""
+    watch: RequestWatch = request.bulkhead_watch
     return watch
 
 
@@ -51,6 +48,7 @@ def _process(original: hooks.Hook, scheduler: Any, *args: Any, **kwargs: Any) ->
         return original(scheduler, *args, **kwargs)
     finally:
         meter.end()
+        gauges.update(scheduler, meter.busy_seconds)
 
 
 def _rows(batch: Any) -> list[Row]:

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from isolation.namespaces import Namespace
+from isolation.tenant_id import TenantId
 from isolation.testing.contexts import tenant_for_tests
 from serving.engine.proof import ProofSigner
 from serving.engine_plugin.body import check_body
@@ -103,7 +104,7 @@ def test_a_proof_in_another_spelling_is_still_a_replay(verifier: Verifier) -> No
 
 
 def test_accounts_outlive_a_rotation_of_the_key_and_differ_between_tenants() -> None:
-    one, two = tenant_for_tests("fjellvik"), tenant_for_tests("voltbay")
+    one, two = TenantId("fjellvik"), TenantId("voltbay")
     old, new = signer_for_tests(1), signer_for_tests(2)
     assert old.account(one) == new.account(one) != new.account(two)
     assert old.account(one) != ProofSigner(bytes(32), bytes(32)).account(one)
