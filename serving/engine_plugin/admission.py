@@ -11,7 +11,7 @@ from typing import Any
 
 from serving.engine_plugin import hooks
 from serving.engine_plugin.claims import TENANT, WORKER, Claims
-from serving.engine_plugin.identity import OWN_NAMESPACE, identity
+from serving.engine_plugin.identity import OWN_NAMESPACE, PUBLIC_NAMESPACE, identity
 from serving.engine_plugin.stopwatch import RequestWatch
 from serving.engine_plugin.verifier import ProofRefusedError, Verifier
 
@@ -61,7 +61,7 @@ def _admit(original: hooks.Hook, scheduler: Any, received: Any, *args: Any, **kw
 def _check(received: Any, claims: Claims) -> None:
     if claims.role not in (TENANT, WORKER):
         raise ProofRefusedError("proof_inconsistent")
-    if (claims.role == WORKER) != (claims.namespace == OWN_NAMESPACE):
+    if (claims.role == WORKER) != (claims.namespace in (OWN_NAMESPACE, PUBLIC_NAMESPACE)):
         raise ProofRefusedError("proof_inconsistent")
     said = (received.rid, received.cache_salt, received.lora_name or "")
     if said != (claims.request_id, claims.namespace, claims.adapter) or not claims.namespace:

@@ -14,6 +14,7 @@ from serving.engine_plugin import attestation, hooks, scrub
 from serving.engine_plugin.admission import claims_of
 from serving.engine_plugin.gate import OperatorRoute
 from serving.engine_plugin.metering import ledger
+from serving.engine_plugin.public_prefix import compute
 from serving.engine_plugin.verifier import ProofRefusedError
 
 _STATE = "sglang.srt.managers.scheduler_components.internal_state.SchedulerInternalStateController"
@@ -47,7 +48,12 @@ def operator_routes(manager: Any) -> Mapping[str, OperatorRoute]:
     async def settle(body: bytes) -> dict[str, Any]:
         return {"cost": await ledger.wait(_named(body, "request_id"), _SETTLE_SECONDS)}
 
+    async def publish(body: bytes) -> dict[str, Any]:
+        await compute(manager, body)
+        return {"ranks": await _ask(manager, "publish")}
+
     return {
+        "POST /bulkhead/v1/public": publish,
         "POST /bulkhead/v1/settle": settle,
         "POST /bulkhead/v1/purge": purge,
         "GET /bulkhead/v1/accounts": accounts,
@@ -132,12 +138,18 @@ def _accounts(scheduler: Any, argument: str) -> dict[str, Any]:
     }
 
 
+def _publish(scheduler: Any, argument: str) -> dict[str, Any]:
+    """Show what stands in the public namespace to all, from their next request on."""
+    return {"tokens": scheduler.tree_cache.publish()}
+
+
 def _audit(scheduler: Any, argument: str) -> dict[str, Any]:
     return scrub.audit(scheduler.token_to_kv_pool_allocator)
 
 
 _ANSWERS: dict[str, Callable[[Any, str], dict[str, Any]]] = {
     "purge": _purge,
+    "publish": _publish,
     "accounts": _accounts,
     "audit": _audit,
 }

@@ -67,10 +67,10 @@ def _remembered_gate(app: Any, **options: Any) -> Gate:
 
 def _hand_on(original: hooks.Hook, manager: Any, obj: Any, *args: Any, **kwargs: Any) -> Any:
     """The proof goes along in a field that this engine's scheduling does not use."""
-    proof = current_proof.get()
-    if proof is None and own_request.get():
-        obj.cache_salt = OWN_NAMESPACE
-        proof = identity().own_proof(obj.rid)
+    proof, namespace = current_proof.get(), own_request.get()
+    if proof is None and namespace is not None:
+        obj.cache_salt = namespace
+        proof = identity().own_proof(obj.rid, namespace)
     tokenized = original(manager, obj, *args, **kwargs)
     tokenized.routing_key = proof
     return tokenized
@@ -102,7 +102,7 @@ def _generate_once(server_args: Any) -> bool:
 async def _one_token(manager: Any) -> None:
     from sglang.srt.managers.io_struct import GenerateReqInput
 
-    own_request.set(True)
+    own_request.set(OWN_NAMESPACE)
     sampling = {"temperature": 0, "max_new_tokens": 8}
     request = GenerateReqInput(input_ids=[1, 2, 3], sampling_params=sampling, log_metrics=False)
     async for _ in manager.generate_request(request, None):

@@ -20,6 +20,7 @@ from typing import Any
 from serving.engine_plugin.body import check_body
 from serving.engine_plugin.claims import CHAT_ROUTE, HEADER, OPERATOR, TENANT, Claims
 from serving.engine_plugin.cost_report import with_cost
+from serving.engine_plugin.identity import OWN_NAMESPACE
 from serving.engine_plugin.ledger import Ledger
 from serving.engine_plugin.verifier import ProofRefusedError, Verifier
 
@@ -37,8 +38,8 @@ _EXACT_ID = frozenset("0123456789abcdef")
 
 # The proof that the request being served came with. None: it came without, as health checks do.
 current_proof: ContextVar[str | None] = ContextVar("current_proof", default=None)
-# Set while the engine makes a request to itself.
-own_request: ContextVar[bool] = ContextVar("own_request", default=False)
+# The namespace of a request that the engine makes to itself.
+own_request: ContextVar[str | None] = ContextVar("own_request", default=None)
 
 
 class Gate:
@@ -82,7 +83,7 @@ class Gate:
         scope["headers"] = [pair for pair in scope["headers"] if pair[0] in _HEADERS]
         method, path = scope["method"], scope["path"]
         if method == "GET" and path in _OPEN:
-            own_request.set(True)
+            own_request.set(OWN_NAMESPACE)
             await self._app(scope, receive, send)
         elif method == "GET" and path == "/metrics":
             self._check_key(headers)

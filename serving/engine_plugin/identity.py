@@ -27,6 +27,9 @@ _ID, _OWN, _TRUST = (
 # Where health checks and the warm-up keep their KV: no gateway derives this namespace.
 OWN_NAMESPACE = hashlib.sha256(b"bulkhead engine's own").hexdigest()
 OWN_ACCOUNT = "engine"
+# Prefixes that the operator shares with everybody. Only the engine itself writes there.
+PUBLIC_NAMESPACE = hashlib.sha256(b"bulkhead public prefixes").hexdigest()
+PUBLIC_ACCOUNT = "public"
 
 
 @dataclass(slots=True)
@@ -37,8 +40,8 @@ class Identity:
     trust: Trust
     _own: Ed25519PrivateKey | None = field(default=None, repr=False)
 
-    def own_proof(self, request_id: str) -> str:
-        """A proof for a request that the engine makes to itself."""
+    def own_proof(self, request_id: str, namespace: str = OWN_NAMESPACE) -> str:
+        """A proof for a request that the engine makes to itself, in one of its own namespaces."""
         if self._own is None:
             raise RuntimeError("only the process that started the worker signs for it")
         claims = Claims(
@@ -49,8 +52,8 @@ class Identity:
             request_id=request_id,
             expires=time.time() + 60,
             nonce=secrets.token_hex(16),
-            namespace=OWN_NAMESPACE,
-            account=OWN_ACCOUNT,
+            namespace=namespace,
+            account=OWN_ACCOUNT if namespace == OWN_NAMESPACE else PUBLIC_ACCOUNT,
             policy=KvPolicy(weight=0.1),
         )
         return sign(claims, key_id(self._own.public_key()), self._own)

@@ -10,16 +10,15 @@ from __future__ import annotations
 
 import heapq
 import time
-from collections.abc import Iterator
 from typing import Any
 
 from sglang.srt.mem_cache.base_prefix_cache import EvictParams, EvictResult
-from sglang.srt.mem_cache.radix_cache import RadixCache
 
 from serving.engine_plugin import scrub
 from serving.engine_plugin.accounts import Account, Accounts
 from serving.engine_plugin.admission import claims_of
 from serving.engine_plugin.claims import Claims
+from serving.engine_plugin.public_tree import PublicTree
 
 # Accounts that hold nothing are forgotten when there are more than this.
 _MOST_IDLE = 1024
@@ -27,7 +26,7 @@ _MOST_IDLE = 1024
 Node = Any  # SGLang's TreeNode
 
 
-class TenantRadixCache(RadixCache):  # type: ignore[misc]
+class TenantRadixCache(PublicTree):
     """SGLang's `RadixCache` with owners, budgets and an eviction that asks for them."""
 
     def __init__(self, params: Any) -> None:
@@ -194,16 +193,6 @@ class TenantRadixCache(RadixCache):  # type: ignore[misc]
             self.accounts.change(target, resident=tokens, locked=locked)
             if node in self.evictable_leaves:
                 self._queue(node)
-
-    def nodes_of(self, namespace: str) -> Iterator[Node]:
-        """All nodes of one namespace."""
-        waiting = [
-            child for child in self.root_node.children.values() if child.key.cache_salt == namespace
-        ]
-        while waiting:
-            node = waiting.pop()
-            waiting.extend(node.children.values())
-            yield node
 
     def _forget_idle(self) -> None:
         idle = [account for account in self.accounts if not account.resident]

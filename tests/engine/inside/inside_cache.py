@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from serving.engine_plugin.claims import KvPolicy
+from serving.engine_plugin.identity import PUBLIC_ACCOUNT, PUBLIC_NAMESPACE
 from tests.engine.inside.pools import Pools, claims, fresh, request
 
 POOL = 200
@@ -31,7 +32,10 @@ class CacheMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.pools = Pools(POOL)
+        self.pools.tree.block = 4
         self.locks: list[Any] = []
+        self.public: list[list[int]] = []
+        self.inserted: dict[str, list[list[int]]] = {}
 
     @rule(name=NAMES, tokens=TOKENS)
     def insert(self, name: str, tokens: list[int]) -> None:
@@ -40,6 +44,26 @@ class CacheMachine(RuleBasedStateMachine):
         except MemoryError:
             return
         assert self.pools.match(tokens, TENANTS[name].namespace)[0] == len(tokens)
+        self.inserted.setdefault(TENANTS[name].namespace, []).append(tokens)
+
+    @rule(tokens=st.lists(st.integers(1, 3), min_size=1, max_size=12))
+    def publish(self, tokens: list[int]) -> None:
+        if len(self.public) == 3:
+            return
+        try:
+            self.pools.insert(tokens, claims(PUBLIC_ACCOUNT, PUBLIC_NAMESPACE))
+        except MemoryError:
+            return
+        self.pools.tree.publish()
+        self.public.append(tokens)
+
+    @rule(name=NAMES, tokens=TOKENS)
+    def look(self, name: str, tokens: list[int]) -> None:
+        """Nobody hits more than it put there itself, or the operator did."""
+        namespace = TENANTS[name].namespace
+        hit, _ = self.pools.match(tokens, namespace)
+        known = [*self.inserted.get(namespace, []), *self.public]
+        assert hit <= max((_common(tokens, other) for other in known), default=0)
 
     @rule(name=NAMES, tokens=TOKENS)
     def hold(self, name: str, tokens: list[int]) -> None:
@@ -98,7 +122,9 @@ class CacheMachine(RuleBasedStateMachine):
         resident: dict[str, int] = {}
         locked: dict[str, int] = {}
         for namespace, account in tree._owners.items():
-            for node in tree.nodes_of(namespace):
+            nodes = list(tree.nodes_of(namespace))
+            assert len(set(nodes)) == len(nodes)
+            for node in nodes:
                 assert node.key.cache_salt == namespace
                 resident[account.name] = resident.get(account.name, 0) + len(node.value)
                 if node.lock_ref:
@@ -121,6 +147,13 @@ class CacheMachine(RuleBasedStateMachine):
 
     def _residents_sum(self) -> int:
         return sum(self._residents().values())
+
+
+def _common(left: list[int], right: list[int]) -> int:
+    return next(
+        (i for i, (a, b) in enumerate(zip(left, right, strict=False)) if a != b),
+        min(len(left), len(right)),
+    )
 
 
 TestCache = CacheMachine.TestCase
@@ -217,3 +250,42 @@ def test_accounts_that_hold_nothing_are_forgotten() -> None:
         pools.insert(fresh(5), claims(f"t{number}"))
     assert len(pools.tree.accounts) < 1_200
     assert len(pools.tree._owners) < 1_200
+
+
+def test_a_public_prefix_is_hit_by_all_and_nothing_below_it_is() -> None:
+    pools = Pools(POOL)
+    public, question = fresh(64), fresh(20)
+    pools.insert(public, claims(PUBLIC_ACCOUNT, PUBLIC_NAMESPACE))
+    assert pools.match(public, "ns-a")[0] == 0  # not before it is published
+    assert pools.tree.publish() == 64
+    assert pools.match(public + question, "ns-a")[0] == 64
+    pools.insert(public + question, claims("a"))
+    assert pools.match(public + question, "ns-a")[0] == 84
+    assert pools.match(public + question, "ns-b")[0] == 64
+    assert pools.tree.accounts.get("a").resident == 20
+
+
+def test_a_tenant_cannot_cut_a_public_block_nor_evict_it() -> None:
+    pools = Pools(POOL)
+    public = fresh(64)
+    pools.insert(public, claims(PUBLIC_ACCOUNT, PUBLIC_NAMESPACE))
+    pools.tree.publish()
+    nodes = set(pools.tree.nodes_of(PUBLIC_NAMESPACE))
+    assert pools.match(public[:50] + fresh(5), "ns-a")[0] == 32
+    for _ in range(30):
+        pools.insert(public[:50] + fresh(40), claims("a"))
+    assert set(pools.tree.nodes_of(PUBLIC_NAMESPACE)) == nodes
+    assert pools.match(public, "ns-b")[0] == 64
+
+
+def test_a_request_keeps_to_what_was_public_when_it_was_matched() -> None:
+    """Else its own slots, counted from the old place, would be freed as another's copies."""
+    pools = Pools(POOL)
+    public, tail = fresh(32), fresh(10)
+    pools.insert(public + tail, claims("a"))
+    pools.insert(public, claims(PUBLIC_ACCOUNT, PUBLIC_NAMESPACE))
+    pools.tree.publish()
+    pools.tree._visible = 0  # as in a request that was matched before
+    assert pools.match(public + tail, "ns-a")[0] == 42
+    pools.tree._visible = None
+    assert pools.match(public + tail, "ns-a")[0] == 32
