@@ -51,6 +51,9 @@ class Settings(BaseSettings):
     engine_slots: int = Field(8, ge=1)
     engine_start_seconds: float = Field(600.0, gt=0)
     engine_port: int = Field(0, ge=0, le=65535)
+    engine_trust: Path | None = None
+    engine_key_number: int = Field(1, ge=1)
+    kv_scrub: Switch = "on"
 
     retrieval: Switch = "on"
     masking: Switch = "on"

@@ -100,3 +100,12 @@ class UsageRow(Base):
     total_seconds: Mapped[float]
     finish_reason: Mapped[str] = mapped_column(String(32))
     created_at: Mapped[datetime]
+    engine_queue_seconds: Mapped[float | None]
+    prefill_seconds: Mapped[float | None]
+    decode_seconds: Mapped[float | None]
+    busy_seconds: Mapped[float | None]
+    kv_token_seconds: Mapped[float | None]
+    computed_tokens: Mapped[int | None]
+    peak_kv_tokens: Mapped[int | None]
+    retractions: Mapped[int | None]
+    worker_type: Mapped[str | None] = mapped_column(String(64))

@@ -17,6 +17,7 @@ import uvicorn
 from serving.engine.client import EngineClient
 from serving.gateway.app import create_app
 from tests.gateway.fakes import Files, Ledger, Limiter, Search, runtime
+from tests.signing import signer_for_tests
 from tests.stub_engine import StubEngine
 
 
@@ -52,7 +53,7 @@ async def serving_platform(*, demo: bool) -> AsyncGenerator[Platform, None]:
 @asynccontextmanager
 async def _served(platform: Platform, files: Files, demo: bool) -> AsyncGenerator[None, None]:
     async with platform.engine.serving() as engine_url:
-        engine = EngineClient(engine_url, model="m", api_key="k")
+        engine = EngineClient(engine_url, model="m", api_key="k", signer=signer_for_tests())
         parts = runtime(
             engine,
             search=platform.search,
