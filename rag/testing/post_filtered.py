@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from isolation.context import OperatorContext, TenantContext
 from isolation.tenant_id import TenantId
-from rag.documents import DocumentPage, DocumentVersion, EmbeddedChunk, Passage
+from rag.documents import DocumentPage, DocumentVersion, EmbeddedChunk, Passage, StoredChunk
 from rag.filters import Where
 from rag.store.port import HybridQuery, TenantCollection, VectorStore
 
@@ -56,6 +56,11 @@ class _PostFilteredCollection(TenantCollection):
 
     async def get(self, document_id: str) -> list[Passage]:
         return _own(self._ctx, await self._everybodys.get(document_id))
+
+    async def read(
+        self, document_id: str, version: str, ordinals: range, *, vectors: bool = False
+    ) -> list[StoredChunk]:
+        return await self._everybodys.read(document_id, version, ordinals, vectors=vectors)
 
     async def count(self) -> int:
         return await self._everybodys.count()
