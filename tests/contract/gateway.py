@@ -135,7 +135,11 @@ async def gateway(
     async with PrefixEngine(salted=salted).serving() as url:
         engine = EngineClient(url, model="m", api_key="k", signer=signer_for_tests())
         parts = runtime(
-            engine, search=Search(), limiter=Limiter(), ledger=Ledger(), files=Files(folder)
+            engine,
+            search=Search(),
+            limiter=Limiter(),
+            ledger=Ledger(),
+            files=Files(folder / "uploads"),
         )
         parts = replace(
             parts,
