@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from isolation.context import OperatorContext
 from rag.embedding.minilm import MiniLmEmbedder
 from rag.ingest import Ingestor
-from rag.retrieve import Retriever
+from rag.retrieval.retriever import Retriever
 from rag.store.edge.store import EdgeVectorStore
 from serving.control.authentication import ApiKeyAuthenticator, OperatorKeyAuthenticator
 from serving.control.catalog import SqlDocumentCatalog

@@ -18,6 +18,7 @@ from rag.catalog import CatalogEntry
 from rag.documents import Document, Passage
 from rag.errors import DocumentNotFoundError
 from rag.filters import Where
+from rag.retrieval.follow_up import Question
 from serving.control.database import Database
 from serving.control.deletion import TenantDeletion
 from serving.control.tenants import TenantRegistry
@@ -26,6 +27,7 @@ from serving.engine.client import EngineClient
 from serving.engine.tokens import ByteCounter
 from serving.errors import ConcurrencyLimitError
 from serving.gateway.chat import ChatOptions, ChatParts, ChatService
+from serving.gateway.refusal import Refusal
 from serving.gateway.runtime import DemoTenant, Readiness, Runtime
 from serving.metering.metrics import Metrics
 from serving.metering.usage import UsageRecord
@@ -65,7 +67,9 @@ class TenantSearch:
     search_of: Search
     ctx: TenantContext
 
-    async def search(self, text: str, *, limit: int, where: Where | None = None) -> list[Passage]:
+    async def search(
+        self, question: Question, *, limit: int, where: Where | None = None
+    ) -> list[Passage]:
         owners = list(FACTS) if self.search_of.leaky else [self.ctx.tenant_id]
         return [
             Passage(TenantId(owner), "returns.md", "v1", 0, self.search_of.title, FACTS[owner], 1.0)
@@ -246,7 +250,13 @@ def demo_tenants() -> list[DemoTenant]:
 
 
 def runtime(
-    engine: EngineClient, *, search: Search, limiter: Limiter, ledger: Ledger, demo: bool = False
+    engine: EngineClient,
+    *,
+    search: Search,
+    limiter: Limiter,
+    ledger: Ledger,
+    demo: bool = False,
+    refusal: Refusal | None = None,
 ) -> Runtime:
     """A gateway's parts around a real engine client."""
     parts = ChatParts(
@@ -259,6 +269,7 @@ def runtime(
         usage=ledger,
         masker=Masker(),
         retriever=search,
+        refusal=refusal,
         guard=lambda ctx: Guard(),
     )
     options = ChatOptions(top_k=3, passage_tokens=400, default_max_tokens=64, queue_seconds=5)
