@@ -10,6 +10,7 @@ import typer
 from rich.progress import Progress
 from rich.table import Table
 
+from evals.cli import quality
 from evals.performance.gateway import measure, planned
 from evals.performance.load import LoadError
 from evals.performance.retrieval import Plan
@@ -18,6 +19,7 @@ from evals.report import write
 from serving.cli.output import err, fail, out
 
 app = typer.Typer(help="Benchmarks; results are JSON with machine, versions and date.")
+app.command("quality")(quality.command)
 
 
 @app.command()

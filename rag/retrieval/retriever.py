@@ -69,21 +69,23 @@ class TenantRetriever:
             found = await reranked(self._reranker, self._ctx, question.whole, found)
         return await self._joined(found, limit)
 
-    async def _candidates(
-        self, question: Question, limit: int, where: Where | None
-    ) -> list[Passage]:
-        query = HybridQuery(question.whole, await self._dense(question))
-        return await self._collection.search(query, limit=limit, where=where, compare=True)
-
-    async def _dense(self, question: Question) -> list[float]:
-        """Between the question as it stands and the question in its context."""
+    async def query(self, question: Question) -> HybridQuery:
+        """The question as the store takes it. One that is not alone lies between what it says and
+        what it says in its context: the context alone would be searched for as well.
+        """
         if not question.context:
             (alone,) = await self._embedder.embed([question.text])
-            return alone
+            return HybridQuery(question.text, alone)
         alone, whole = await self._embedder.embed([question.text, question.whole])
         both = [a + b for a, b in zip(alone, whole, strict=True)]
         length = math.hypot(*both)
-        return [number / length for number in both]
+        return HybridQuery(question.whole, [number / length for number in both])
+
+    async def _candidates(
+        self, question: Question, limit: int, where: Where | None
+    ) -> list[Passage]:
+        query = await self.query(question)
+        return await self._collection.search(query, limit=limit, where=where, compare=True)
 
     async def _joined(self, found: list[Passage], limit: int) -> list[Passage]:
         count = self._embedder.count_tokens
