@@ -16,8 +16,9 @@ from presidio_anonymizer.entities import (
 )
 
 from isolation.context import OperatorContext, TenantContext, require_operator, require_tenant
+from isolation.masking.entities import ENTITIES
 from isolation.masking.findings import Detector, Finding, without_overlaps
-from isolation.masking.placeholders import Numbering, typed_literals
+from isolation.masking.placeholders import Literals, Numbering, joined
 from isolation.masking.vault import RequestVault
 from isolation.tenant_id import TenantId
 
@@ -46,6 +47,7 @@ class Masker:
         self._cached_texts = cached_texts
         self._cache: OrderedDict[_CacheKey, list[Finding]] = OrderedDict()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="masking")
+        self._literals = Literals(ENTITIES)
         self._anonymizer = AnonymizerEngine()  # type: ignore[no-untyped-call]
 
     async def mask(self, ctx: TenantContext, texts: Sequence[str]) -> MaskedTexts:
@@ -72,7 +74,7 @@ class Masker:
         known = self._cache.get(key)
         if known is None:
             run = asyncio.get_running_loop().run_in_executor
-            known = without_overlaps(await run(self._thread, self._found, text))
+            known = await run(self._thread, self._found, text)
             self._cache[key] = known
             while len(self._cache) > self._cached_texts:
                 self._cache.popitem(last=False)
@@ -81,13 +83,8 @@ class Masker:
         return known
 
     def _found(self, text: str) -> list[Finding]:
-        literals = typed_literals(text)
-        inside = [
-            finding
-            for finding in self._detector.find(text)
-            if all(finding.end <= lit.start or lit.end <= finding.start for lit in literals)
-        ]
-        return [*literals, *inside]
+        findings = without_overlaps(self._detector.find(text))
+        return joined(self._literals.find(text), findings)
 
     def _replaced(self, text: str, findings: Sequence[Finding], numbering: Numbering) -> str:
         if not findings:

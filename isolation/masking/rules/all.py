@@ -34,20 +34,6 @@ _RULES = (
     spelled_digits,
     fields,
 )
-ENTITIES = (
-    "PERSON",
-    "EMAIL_ADDRESS",
-    "PHONE_NUMBER",
-    "CREDIT_CARD",
-    "IBAN_CODE",
-    "US_SSN",
-    "STREET_ADDRESS",
-    "POSTAL_CODE",
-    "DATE_OF_BIRTH",
-    "USERNAME",
-    "ORDER_NUMBER",
-    "TRACKING_NUMBER",
-)
 
 
 def find(text: str) -> Iterator[Finding]:
