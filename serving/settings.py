@@ -54,6 +54,7 @@ class Settings(BaseSettings):
 
     retrieval: Switch = "on"
     masking: Switch = "on"
+    masking_workers: int = Field(1, ge=1, le=64)
     top_k: int = Field(3, ge=1, le=20)
     passage_tokens: int = Field(420, ge=50)
     default_max_tokens: int = Field(160, ge=1)

@@ -62,16 +62,16 @@ class PresidioDetector:
             registry=registry, nlp_engine=self._nlp, supported_languages=[LANGUAGE]
         )
 
-    def find(self, text: str) -> list[Finding]:
+    def find(self, text: str, locale: str | None = None) -> list[Finding]:
         normalized = normalize(text)
         return [
             Finding(*normalized.original(found.start, found.end), found.entity, found.score)
-            for found in self._found(normalized.text)
+            for found in self._found(normalized.text, locale)
             if found.start < found.end
         ]
 
-    def _found(self, text: str) -> Iterator[Finding]:
-        yield from rules.find(text)
+    def _found(self, text: str, locale: str | None) -> Iterator[Finding]:
+        yield from rules.find(text, locale)
         yield from _plausible(text, self._presidio(recase(text)))
 
     def _presidio(self, text: str) -> Iterator[Finding]:

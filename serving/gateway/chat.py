@@ -114,28 +114,41 @@ class TenantChat:
         asked = tokens.count_messages(_as_dicts(conversation))
         passage_budget = self._options.passage_tokens if self._parts.retriever else 0
         check_context(self._ctx, asked + passage_budget + max_tokens)
-        masked, vault = await self._mask(conversation)
         passages = await self._retrieve(conversation[-1].content)
+        masked, masked_passages, vault = await self._mask(conversation, passages)
         prompt = assemble(
             self._ctx,
             masked,
-            passages,
+            masked_passages,
             token_budget=passage_budget,
             count_tokens=tokens.count,
         )
         prompt_tokens = tokens.count_messages(_as_dicts(prompt.messages))
         check_context(self._ctx, prompt_tokens + max_tokens)
         meter.prepared(prompt_tokens, len(prompt.sources))
+        # What the customer is shown of a source is the source, not what the engine saw of it.
+        sources = passages[: len(prompt.sources)]
         return _Prepared(
-            self._job(request, prompt, max_tokens, meter), prompt_tokens, prompt.sources, vault
+            self._job(request, prompt, max_tokens, meter), prompt_tokens, sources, vault
         )
 
-    async def _mask(self, conversation: list[Message]) -> tuple[list[Message], Vault | None]:
+    async def _mask(
+        self, conversation: list[Message], passages: list[Passage]
+    ) -> tuple[list[Message], list[Passage], Vault | None]:
         if self._parts.masker is None:
-            return conversation, None
-        masked = await self._parts.masker.mask(self._ctx, [turn.content for turn in conversation])
+            return conversation, passages, None
+        masked = await self._parts.masker.mask(
+            self._ctx,
+            [turn.content for turn in conversation],
+            [passage.text for passage in passages],
+        )
         turns = zip(conversation, masked.texts, strict=True)
-        return [replace(turn, content=text) for turn, text in turns], masked.vault
+        sources = zip(passages, masked.documents, strict=True)
+        return (
+            [replace(turn, content=text) for turn, text in turns],
+            [replace(passage, text=text) for passage, text in sources],
+            masked.vault,
+        )
 
     async def _retrieve(self, question: str) -> list[Passage]:
         # The original text: the search stays inside the gateway, and a placeholder finds nothing.

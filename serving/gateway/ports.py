@@ -28,6 +28,10 @@ class Masked(Protocol):
         """In the order they came."""
 
     @property
+    def documents(self) -> list[str]:
+        """The passages' texts, in the order they came."""
+
+    @property
     def vault(self) -> Vault:
         """What the placeholders stand for."""
 
@@ -35,8 +39,14 @@ class Masked(Protocol):
 class Masker(Protocol):
     """Replaces personal data by numbered placeholders."""
 
-    async def mask(self, ctx: TenantContext, texts: Sequence[str]) -> Masked:
-        """All turns of one conversation, in order."""
+    async def mask(
+        self, ctx: TenantContext, texts: Sequence[str], documents: Sequence[str] = ()
+    ) -> Masked:
+        """All turns of one conversation, in order, and the passages that go with it.
+
+        Raises:
+            ContentBlockedError: the tenant's policy does not let something in them pass.
+        """
 
 
 class Guard(Protocol):

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from rag.embedding.port import Embedder
 from serving.control.deletion import TenantDeletion
+from serving.control.policies import PolicyRegistry
 from serving.control.tenants import TenantRegistry
 from serving.control.usage import UsageLedger
 from serving.gateway.chat import ChatService
@@ -50,6 +51,7 @@ class Runtime:
 
     settings: Settings
     registry: TenantRegistry
+    policies: PolicyRegistry
     deletion: TenantDeletion
     usage: UsageLedger
     metrics: Metrics

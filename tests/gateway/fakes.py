@@ -20,6 +20,7 @@ from rag.errors import DocumentNotFoundError
 from rag.filters import Where
 from serving.control.database import Database
 from serving.control.deletion import TenantDeletion
+from serving.control.policies import PolicyRegistry
 from serving.control.tenants import TenantRegistry
 from serving.control.usage import UsageLedger
 from serving.engine.client import EngineClient
@@ -122,12 +123,16 @@ class Vault:
 @dataclass
 class Masked:
     texts: list[str]
+    documents: list[str]
     vault: Vault
 
 
 class Masker:
-    async def mask(self, ctx: TenantContext, texts: Sequence[str]) -> Masked:
-        return Masked([text.replace("ada@example.com", "<EMAIL_1>") for text in texts], Vault())
+    async def mask(
+        self, ctx: TenantContext, texts: Sequence[str], documents: Sequence[str] = ()
+    ) -> Masked:
+        masked = [text.replace("ada@example.com", "<EMAIL_1>") for text in texts]
+        return Masked(masked, list(documents), Vault())
 
 
 @dataclass
@@ -266,6 +271,7 @@ def runtime(
         settings=Settings(),
         # The operator's routes are tested on the real database (tests/embedded).
         registry=TenantRegistry(cast("Database", None)),
+        policies=PolicyRegistry(cast("Database", None)),
         deletion=cast("TenantDeletion", None),
         usage=UsageLedger(cast("Database", None)),
         metrics=Metrics(),
