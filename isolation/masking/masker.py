@@ -10,9 +10,10 @@ from typing import Protocol
 
 from isolation.context import OperatorContext, TenantContext, require_operator, require_tenant
 from isolation.masking.findings import Finding, without_overlaps
+from isolation.masking.output import KINDS
 from isolation.masking.placeholders import Literals, Numbering, joined
-from isolation.masking.policy import Direction, MaskingPolicy
-from isolation.masking.vault import RequestVault
+from isolation.masking.policy import Action, Direction, MaskingPolicy
+from isolation.masking.vault import Outgoing, RequestVault
 from isolation.tenant_id import TenantId
 
 _CACHED_TEXTS = 20_000
@@ -93,7 +94,7 @@ class Masker:
                 )
                 for text in given
             ]
-        vault = RequestVault(ctx, numbering.values())
+        vault = RequestVault(ctx, numbering.values(), _outgoing(policy, [*texts, *documents]))
         return MaskedTexts(masked[Direction.user], masked[Direction.documents], vault)
 
     async def learn(self, ctx: TenantContext, documents: Sequence[str]) -> None:
@@ -128,6 +129,13 @@ class Masker:
         else:
             self._cache.move_to_end(key)
         return known
+
+
+def _outgoing(policy: MaskingPolicy, given: Sequence[str]) -> Outgoing:
+    kinds = frozenset(
+        kind for kind in KINDS if policy.action(Direction.output, kind) is Action.mask
+    )
+    return Outgoing(given, kinds, policy.canaries)
 
 
 def _replaced(text: str, findings: Sequence[Finding], numbering: Numbering) -> str:

@@ -1,7 +1,8 @@
 """Patterns of a tenant's own: order ids, loyalty numbers.
 
-RE2 takes time that grows with the text alone. A backtracking engine would let one operator's `(a+)+b` stop every tenant's gateway. RE2 has no
-backreferences and no look-around, and refuses what would take too much memory.
+RE2 takes time that grows with the text alone. A backtracking engine would let one operator's
+`(a+)+b` stop every tenant's gateway. RE2 has no backreferences and no look-around, and refuses
+what would take too much memory.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from isolation.masking.entities import ENTITIES
 from isolation.masking.findings import Finding, without_overlaps
 from isolation.masking.own_patterns import OwnPattern, find_own
 
-_MOST_PATTERNS, _MOST_ALLOWED = 50, 2_000
+_MOST_PATTERNS, _MOST_ALLOWED, _MOST_CANARIES = 50, 2_000, 100
 
 
 class Action(StrEnum):
@@ -33,6 +33,7 @@ class Direction(StrEnum):
 
 
 Term = Annotated[str, StringConstraints(strip_whitespace=True, min_length=2, max_length=200)]
+Canary = Annotated[str, StringConstraints(min_length=8, max_length=64)]
 Rules = dict[str, Action]
 
 
@@ -41,6 +42,7 @@ class MaskingPolicy(BaseModel):
 
     locale: the country (ISO 3166-1) whose phone numbers are written without a country code; None
     tries many. allow: product and brand names that are nobody's personal data, in any case.
+    canaries: strings that no answer may hold; they are removed, and the operator is told.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -51,6 +53,7 @@ class MaskingPolicy(BaseModel):
     locale: Annotated[str, StringConstraints(pattern="^[A-Z]{2}$")] | None = None
     allow: frozenset[Term] = Field(frozenset(), max_length=_MOST_ALLOWED)
     patterns: tuple[OwnPattern, ...] = Field((), max_length=_MOST_PATTERNS)
+    canaries: frozenset[Canary] = Field(frozenset(), max_length=_MOST_CANARIES)
 
     @model_validator(mode="after")
     def _names_what_exists(self) -> Self:
@@ -61,6 +64,8 @@ class MaskingPolicy(BaseModel):
         for direction in Direction:
             if not known.issuperset(self._rules(direction)):
                 raise ValueError(f"{direction}: unknown kind; choose of {', '.join(sorted(known))}")
+        if Action.block in self.output.values():
+            raise ValueError("output: an answer that has begun cannot be blocked; choose mask")
         return self
 
     @property

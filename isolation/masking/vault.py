@@ -3,21 +3,59 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from isolation.context import TenantContext, require_same_tenant
+from isolation.masking.canaries import CanaryGuard
+from isolation.masking.output import ForeignDataGuard
 from isolation.masking.restoring import Restoring
+from isolation.streaming import Chain, StreamTransform
 from isolation.tenant_id import TenantId
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """What an answer is held against. given: every text of the request. kinds: of personal data
+    that must be in one of them. canaries: what must not leave at all."""
+
+    given: Sequence[str] = ()
+    kinds: frozenset[str] = frozenset()
+    canaries: frozenset[str] = frozenset()
 
 
 class RequestVault:
     """Restores placeholders, for the tenant whose request it was and for nobody else."""
 
-    __slots__ = ("_owner", "_values")
+    __slots__ = ("_outgoing", "_owner", "_values", "tripped")
 
-    def __init__(self, ctx: TenantContext, values: Mapping[str, str]) -> None:
+    def __init__(
+        self, ctx: TenantContext, values: Mapping[str, str], outgoing: Outgoing | None = None
+    ) -> None:
         self._owner: TenantId = ctx.tenant_id
         self._values = dict(values)
+        self._outgoing = outgoing or Outgoing()
+        self.tripped = 0  # canaries that were removed
+
+    def answer(self, ctx: TenantContext) -> StreamTransform:
+        """Restores an answer, and keeps in what was in nothing that the request was given.
+
+        Raises:
+            CrossTenantError: `ctx` is another tenant's.
+        """
+        foreign = ForeignDataGuard(self._outgoing.given, self._outgoing.kinds)
+        return Chain([self.stream(ctx), foreign, self._canaries()])
+
+    def clean(self, text: str) -> str:
+        """A source that is shown as it is, without canaries."""
+        canaries = self._canaries()
+        return canaries.feed(text) + canaries.flush()
+
+    def _canaries(self) -> CanaryGuard:
+        return CanaryGuard(self._outgoing.canaries, self._trip)
+
+    def _trip(self) -> None:
+        self.tripped += 1
 
     def stream(self, ctx: TenantContext) -> Restoring:
         """Restores a stream.

@@ -8,6 +8,8 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 
+import structlog
+
 from isolation.context import TenantContext, require_tenant
 from isolation.namespaces import CacheScope, NamespaceDeriver
 from isolation.streaming import Chain, StreamTransform
@@ -22,6 +24,8 @@ from serving.gateway.chat_request import ChatRequest
 from serving.gateway.ports import Concurrency, Guard, Masker, Queue, Retrieval, Vault
 from serving.metering.meter import Meter
 from serving.metering.usage import UsageSink
+
+log = structlog.get_logger(__name__)
 
 BASE_MODEL = "base"
 
@@ -183,12 +187,19 @@ class TenantChat:
                         yield AnswerText(meter.emitted(text))
         if text := out.flush():
             yield AnswerText(meter.emitted(text))
-        citations = cite(prepared.sources, meter.answer, self._parts.guard(self._ctx))
+        citations = cite(prepared.sources, meter.answer, self._clean(prepared.vault))
+        if prepared.vault is not None and prepared.vault.tripped:
+            log.warning("canary_in_answer", tenant=self._ctx.tenant_id, request=meter.request_id)
         yield AnswerEnd(meter.finish_reason, citations, meter.tokens)
 
     def _outward(self, vault: Vault | None) -> StreamTransform:
         guard = self._parts.guard(self._ctx).stream()
-        return Chain([vault.stream(self._ctx), guard]) if vault else guard
+        return Chain([vault.answer(self._ctx), guard]) if vault else guard
+
+    def _clean(self, vault: Vault | None) -> Callable[[str], str]:
+        """Sources are shown as they are, but for what must not leave."""
+        guard = self._parts.guard(self._ctx)
+        return guard.clean if vault is None else lambda text: guard.clean(vault.clean(text))
 
 
 def _as_dicts(messages: list[Message]) -> list[dict[str, str]]:

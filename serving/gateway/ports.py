@@ -16,8 +16,15 @@ from rag.filters import Where
 class Vault(Protocol):
     """One request's placeholders and what they stand for."""
 
-    def stream(self, ctx: TenantContext) -> StreamTransform:
-        """Restores placeholders in a stream, cut anywhere."""
+    @property
+    def tripped(self) -> int:
+        """How many canaries were removed."""
+
+    def answer(self, ctx: TenantContext) -> StreamTransform:
+        """Restores placeholders in an answer, cut anywhere, and keeps foreign data in."""
+
+    def clean(self, text: str) -> str:
+        """A source that is shown as it is, without canaries."""
 
 
 class Masked(Protocol):

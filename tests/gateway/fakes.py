@@ -116,8 +116,13 @@ class Restoring:
 
 
 class Vault:
-    def stream(self, ctx: TenantContext) -> Restoring:
+    tripped = 0
+
+    def answer(self, ctx: TenantContext) -> Restoring:
         return Restoring({"<EMAIL_1>": "ada@example.com"})
+
+    def clean(self, text: str) -> str:
+        return text
 
 
 @dataclass

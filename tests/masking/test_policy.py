@@ -96,6 +96,22 @@ async def test_what_was_learnt_is_not_analysed_in_the_request() -> None:
     assert found.asked == ["Ask Ada."]
 
 
+async def test_an_answer_holds_what_the_request_was_given_and_nothing_foreign() -> None:
+    policy = {"canaries": ["internal-note-7"]}
+    masker = Masker(Found(), Kept(fjellvik=policy, voltbay={"output": {"default": "off"}}))
+    asked, passage = f"Ada, {CARD}", "Write to help@fjellvik.example."
+    answer = "<PERSON_1>: <CREDIT_CARD_1>, help@fjellvik.example or bo@example.com, internal-note-7"
+    outgoing = (await masker.mask(FJELLVIK, [asked], [passage])).vault
+    stream = outgoing.answer(FJELLVIK)
+    assert "".join(map(stream.feed, answer)) + stream.flush() == (
+        f"Ada: {CARD}, help@fjellvik.example or [removed], [removed]"
+    )
+    assert outgoing.tripped == 1
+    assert outgoing.clean("see internal-note-7") == "see [removed]"
+    stream = (await masker.mask(VOLTBAY, [asked])).vault.answer(VOLTBAY)
+    assert stream.feed("bo@example.com ") + stream.flush() == "bo@example.com "
+
+
 async def test_a_typed_look_alike_of_an_own_pattern_comes_back_as_typed() -> None:
     masker = Masker(Found(), Kept(fjellvik={"patterns": [LOYALTY]}))
     typed = "FV-1234 or <LOYALTY_NUMBER_1>?"
@@ -132,6 +148,8 @@ def test_a_catastrophic_pattern_is_harmless() -> None:
         {"user": {"NO_SUCH_KIND": "mask"}},
         {"user": {"PERSON": "hide"}},
         {"tools": {"PERSON": "mask"}},
+        {"output": {"CREDIT_CARD": "block"}},
+        {"canaries": ["short"]},
         {"locale": "norway"},
         {"patterns": [LOYALTY, LOYALTY]},
         {"patterns": [{"name": "PERSON", "expression": "FV-[0-9]+"}]},
