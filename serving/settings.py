@@ -57,6 +57,7 @@ class Settings(BaseSettings):
 
     retrieval: Switch = "on"
     masking: Switch = "on"
+    masking_workers: int = Field(1, ge=1, le=64)
     refusal: Switch = "on"
     refusal_threshold: float = Field(0.35, ge=0, le=1)
     refusal_text: str = Field(

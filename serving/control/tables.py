@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import JSON, ForeignKey, ForeignKeyConstraint, Index, LargeBinary, String
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
@@ -79,6 +80,16 @@ class PendingWriteRow(Base):
 
     tenant_id: Mapped[str] = mapped_column(String(63), primary_key=True)
     document_id: Mapped[str] = mapped_column(String(256), primary_key=True)
+
+
+class MaskingPolicyRow(Base):
+    """What a tenant's operator chose to have masked."""
+
+    __tablename__ = "masking_policies"
+
+    tenant_id: Mapped[str] = mapped_column(ForeignKey("tenants.id"), primary_key=True)
+    policy: Mapped[dict[str, Any]] = mapped_column(JSON)
+    updated_at: Mapped[datetime]
 
 
 class UsageRow(Base):

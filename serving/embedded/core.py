@@ -18,6 +18,7 @@ from serving.control.authentication import ApiKeyAuthenticator, OperatorKeyAuthe
 from serving.control.catalog import SqlDocumentCatalog
 from serving.control.database import Database
 from serving.control.deletion import TenantDeletion
+from serving.control.policies import PolicyRegistry
 from serving.control.tenants import TenantRegistry
 from serving.control.usage import UsageLedger
 from serving.data_folder import owned
@@ -36,6 +37,7 @@ class Core:
     operator: OperatorContext
     database: Database
     registry: TenantRegistry
+    policies: PolicyRegistry
     tenants_keys: ApiKeyAuthenticator
     operator_keys: OperatorKeyAuthenticator
     embedder: MiniLmEmbedder
@@ -76,13 +78,16 @@ async def open_core(settings: Settings) -> AsyncGenerator[Core, None]:
         parsers = Parsers(spool, _limits(settings), at_once=settings.parsers)
         stack.callback(parsers.close)
         registry = TenantRegistry(database)
+        policies = PolicyRegistry(database)
         deletion = TenantDeletion(registry, ingestor)
+        deletion.reaches(policies)
         await deletion.resume(operator)
         yield Core(
             settings=settings,
             operator=operator,
             database=database,
             registry=registry,
+            policies=policies,
             tenants_keys=ApiKeyAuthenticator(database),
             operator_keys=operator_keys,
             embedder=embedder,
@@ -101,6 +106,7 @@ def runtime_without_engine(core: Core) -> Runtime:
     return Runtime(
         settings=core.settings,
         registry=core.registry,
+        policies=core.policies,
         deletion=core.deletion,
         usage=core.usage,
         metrics=Metrics(),

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 from isolation.guard.links import LinkGuard
-from isolation.masking.detector import PresidioDetector
 from isolation.masking.masker import Masker
+from isolation.masking.workers import DetectorWorkers
 from isolation.namespaces import NamespaceDeriver
 from serving.admission.concurrency import ValkeyConcurrency
 from serving.embedded.core import Core
@@ -46,7 +45,7 @@ async def open_gateway(
         stack.push_async_callback(engine.close)
         engine.start()
         core.deletion.clears(EngineKv(engine, ours=worker is not None))
-        masker = await _masker(settings, stack)
+        masker = await _masker(core, stack)
         if masker is not None:
             core.deletion.reaches(masker)
         model = worker.model if worker is not None else settings.model_path
@@ -72,6 +71,7 @@ def _runtime(
     return Runtime(
         settings=core.settings,
         registry=core.registry,
+        policies=core.policies,
         deletion=core.deletion,
         usage=core.usage,
         metrics=Metrics(),
@@ -88,13 +88,13 @@ def _runtime(
     )
 
 
-async def _masker(settings: Settings, stack: AsyncExitStack) -> Masker | None:
-    if settings.masking == "off":
+async def _masker(core: Core, stack: AsyncExitStack) -> Masker | None:
+    if core.settings.masking == "off":
         return None
     # Loading takes seconds, and the engine loads meanwhile.
-    masker = Masker(await asyncio.to_thread(PresidioDetector))
-    stack.callback(masker.close)
-    return masker
+    workers = await DetectorWorkers.start(core.settings.masking_workers)
+    stack.push_async_callback(workers.close)
+    return Masker(workers, core.policies)
 
 
 def _token_counter(model: Path | None) -> Callable[[], TokenCounter]:

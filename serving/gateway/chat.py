@@ -8,6 +8,8 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 
+import structlog
+
 from isolation.context import TenantContext, require_tenant
 from isolation.namespaces import CacheScope, NamespaceDeriver
 from isolation.streaming import Chain, StreamTransform
@@ -25,6 +27,8 @@ from serving.gateway.ports import Concurrency, Guard, Masker, Queue, Retrieval, 
 from serving.gateway.refusal import Refusal
 from serving.metering.meter import Meter
 from serving.metering.usage import UsageSink
+
+log = structlog.get_logger(__name__)
 
 BASE_MODEL = "base"
 _NO_TOKENS = TokenUsage(0, 0, 0)
@@ -124,33 +128,46 @@ class TenantChat:
         asked = tokens.count_messages(_as_dicts(conversation))
         passage_budget = self._options.passage_tokens if self._parts.retriever else 0
         check_context(self._ctx, asked + passage_budget + max_tokens)
-        masked, vault = await self._mask(conversation)
         # The original text: the search stays inside the gateway, and a placeholder finds nothing.
         question = question_of(conversation)
         talk = self._parts.retriever is None or is_small_talk(question.text)
         passages = [] if talk else await self._retrieve(question)
         if not talk and (said := self._refused(question, passages)):
             return said
+        masked, masked_passages, vault = await self._mask(conversation, passages)
         prompt = assemble(
             self._ctx,
             masked,
-            passages,
+            masked_passages,
             token_budget=passage_budget,
             count_tokens=tokens.count,
         )
         prompt_tokens = tokens.count_messages(_as_dicts(prompt.messages))
         check_context(self._ctx, prompt_tokens + max_tokens)
         meter.prepared(prompt_tokens, len(prompt.sources))
+        # What the customer is shown of a source is the source, not what the engine saw of it.
+        sources = _originals(prompt.sources, passages)
         return _Prepared(
-            self._job(request, prompt, max_tokens, meter), prompt_tokens, prompt.sources, vault
+            self._job(request, prompt, max_tokens, meter), prompt_tokens, sources, vault
         )
 
-    async def _mask(self, conversation: list[Message]) -> tuple[list[Message], Vault | None]:
+    async def _mask(
+        self, conversation: list[Message], passages: list[Passage]
+    ) -> tuple[list[Message], list[Passage], Vault | None]:
         if self._parts.masker is None:
-            return conversation, None
-        masked = await self._parts.masker.mask(self._ctx, [turn.content for turn in conversation])
+            return conversation, passages, None
+        masked = await self._parts.masker.mask(
+            self._ctx,
+            [turn.content for turn in conversation],
+            [passage.text for passage in passages],
+        )
         turns = zip(conversation, masked.texts, strict=True)
-        return [replace(turn, content=text) for turn, text in turns], masked.vault
+        sources = zip(passages, masked.documents, strict=True)
+        return (
+            [replace(turn, content=text) for turn, text in turns],
+            [replace(passage, text=text) for passage, text in sources],
+            masked.vault,
+        )
 
     async def _retrieve(self, question: Question) -> list[Passage]:
         if self._parts.retriever is None:
@@ -187,12 +204,19 @@ class TenantChat:
                         yield AnswerText(meter.emitted(text))
         if text := out.flush():
             yield AnswerText(meter.emitted(text))
-        citations = cite(prepared.sources, meter.answer, self._parts.guard(self._ctx))
+        citations = cite(prepared.sources, meter.answer, self._clean(prepared.vault))
+        if prepared.vault is not None and prepared.vault.tripped:
+            log.warning("canary_in_answer", tenant=self._ctx.tenant_id, request=meter.request_id)
         yield AnswerEnd(meter.finish_reason, citations, meter.tokens)
 
     def _outward(self, vault: Vault | None) -> StreamTransform:
         guard = self._parts.guard(self._ctx).stream()
-        return Chain([vault.stream(self._ctx), guard]) if vault else guard
+        return Chain([vault.answer(self._ctx), guard]) if vault else guard
+
+    def _clean(self, vault: Vault | None) -> Callable[[str], str]:
+        """Sources are shown as they are, but for what must not leave."""
+        guard = self._parts.guard(self._ctx)
+        return guard.clean if vault is None else lambda text: guard.clean(vault.clean(text))
 
 
 async def _metered(engine: TenantEngine, job: Job, meter: Meter) -> AsyncGenerator[Delta, None]:
@@ -207,6 +231,16 @@ async def _metered(engine: TenantEngine, job: Job, meter: Meter) -> AsyncGenerat
     except BaseException:
         meter.settled(await engine.settle(job))
         raise
+
+
+def _originals(sources: list[Passage], passages: list[Passage]) -> list[Passage]:
+    """The passages that the prompt's sources were, before masking and cutting."""
+    found = {_place(passage): passage for passage in passages}
+    return [found[_place(source)] for source in sources]
+
+
+def _place(passage: Passage) -> tuple[str, str, int]:
+    return passage.document_id, passage.version, passage.ordinal
 
 
 def _as_dicts(messages: list[Message]) -> list[dict[str, str]]:

@@ -9,6 +9,7 @@ from rag.embedding.port import Embedder
 from rag.reading.parsers import Parsers
 from rag.spool import Spool
 from serving.control.deletion import TenantDeletion
+from serving.control.policies import PolicyRegistry
 from serving.control.tenants import TenantRegistry
 from serving.control.usage import UsageLedger
 from serving.gateway.chat import ChatService
@@ -52,6 +53,7 @@ class Runtime:
 
     settings: Settings
     registry: TenantRegistry
+    policies: PolicyRegistry
     deletion: TenantDeletion
     usage: UsageLedger
     metrics: Metrics

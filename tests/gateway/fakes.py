@@ -25,6 +25,7 @@ from rag.retrieval.follow_up import Question
 from rag.spool import Spool
 from serving.control.database import Database
 from serving.control.deletion import TenantDeletion
+from serving.control.policies import PolicyRegistry
 from serving.control.tenants import TenantRegistry
 from serving.control.usage import UsageLedger
 from serving.engine.client import EngineClient
@@ -123,19 +124,28 @@ class Restoring:
 
 
 class Vault:
-    def stream(self, ctx: TenantContext) -> Restoring:
+    tripped = 0
+
+    def answer(self, ctx: TenantContext) -> Restoring:
         return Restoring({"<EMAIL_1>": "ada@example.com"})
+
+    def clean(self, text: str) -> str:
+        return text
 
 
 @dataclass
 class Masked:
     texts: list[str]
+    documents: list[str]
     vault: Vault
 
 
 class Masker:
-    async def mask(self, ctx: TenantContext, texts: Sequence[str]) -> Masked:
-        return Masked([text.replace("ada@example.com", "<EMAIL_1>") for text in texts], Vault())
+    async def mask(
+        self, ctx: TenantContext, texts: Sequence[str], documents: Sequence[str] = ()
+    ) -> Masked:
+        masked = [text.replace("ada@example.com", "<EMAIL_1>") for text in texts]
+        return Masked(masked, list(documents), Vault())
 
 
 @dataclass
@@ -296,6 +306,7 @@ def runtime(
         settings=Settings(max_file_bytes=2_000_000),
         # The operator's routes are tested on the real database (tests/embedded).
         registry=TenantRegistry(cast("Database", None)),
+        policies=PolicyRegistry(cast("Database", None)),
         deletion=cast("TenantDeletion", None),
         usage=UsageLedger(cast("Database", None)),
         metrics=Metrics(),
