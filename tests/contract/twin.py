@@ -180,7 +180,8 @@ class Twin:
         if self._has("chat: it obeys injected instructions") and "Ignore" in question:
             text = " ".join(self.documents.values())
         citations = [{"document_id": d, "title": d, "quote": q, "cited": True} for d, q in found]
-        usage = {"prompt_tokens_details": {"cached_tokens": self._cached(tenant, question)}}
+        said = " ".join(message["content"] for message in body["messages"])
+        usage = {"prompt_tokens_details": {"cached_tokens": self._cached(tenant, said)}}
         if not streamed:
             choice = {"message": {"role": "assistant", "content": text}}
             return JSONResponse({"choices": [choice], "citations": citations, "usage": usage})

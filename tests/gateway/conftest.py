@@ -14,6 +14,7 @@ import uvicorn
 
 from serving.engine.client import EngineClient
 from serving.gateway.app import create_app
+from serving.gateway.refusal import Refusal
 from tests.gateway.fakes import Ledger, Limiter, Search, runtime
 from tests.stub_engine import StubEngine
 
@@ -37,7 +38,9 @@ async def platform() -> AsyncGenerator[Platform, None]:
 
 
 @asynccontextmanager
-async def serving_platform(*, demo: bool) -> AsyncGenerator[Platform, None]:
+async def serving_platform(
+    *, demo: bool, refusal: Refusal | None = None
+) -> AsyncGenerator[Platform, None]:
     """demo: whether the chat page has demo merchants to offer."""
     platform = Platform()
     async with platform.engine.serving() as engine_url:
@@ -48,6 +51,7 @@ async def serving_platform(*, demo: bool) -> AsyncGenerator[Platform, None]:
             limiter=platform.limiter,
             ledger=platform.ledger,
             demo=demo,
+            refusal=refusal,
         )
         listener = socket.create_server(("127.0.0.1", 0))
         config = uvicorn.Config(
