@@ -22,6 +22,9 @@ def command(
     merchants: Annotated[Path, typer.Option(help="The merchants' folder.")] = Path(
         "examples/merchants"
     ),
+    most: Annotated[
+        int | None, typer.Option("--questions", min=4, help="Of each group and half; for a look.")
+    ] = None,
     save: Annotated[Path | None, typer.Option("--out", help="Write the result as JSON.")] = None,
 ) -> None:
     """nDCG@10 and recall@20 of each way to search, and what the refusal threshold does."""
@@ -31,7 +34,7 @@ def command(
         raise typer.BadParameter("--data has no documents.jsonl and questions.jsonl.")
     try:
         with err.status("starting") as status:
-            result = asyncio.run(measure(merchants, data, status.update))
+            result = asyncio.run(measure(merchants, data, most, status.update))
     except ForeignHitError as error:
         fail(f"LEAK: {error}.")
         raise typer.Exit(1) from None

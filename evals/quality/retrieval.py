@@ -33,8 +33,12 @@ _SEED = 7
 Sets = Mapping[str, Sequence[tuple[str, Asked]]]
 
 
-async def measure(merchants: Path, data: Path | None, progress: Progress) -> dict[str, Any]:
+async def measure(
+    merchants: Path, data: Path | None, most: int | None, progress: Progress
+) -> dict[str, Any]:
     """All figures; what is ingested stays in a temporary folder that is removed.
+
+    most: questions of each group and half, for a quick look; None asks all.
 
     Raises:
         ForeignHitError: a search returned what is not the tenant's.
@@ -48,10 +52,10 @@ async def measure(merchants: Path, data: Path | None, progress: Progress) -> dic
             corpora = await ingest_all(core, merchants, data, progress)
             seconds = round(time.perf_counter() - begun, 1)
             sets = _sets(corpora, data)
-            ranking = await _ranking(core, corpora, sets, progress)
+            ranking = await _ranking(core, corpora, sets, most, progress)
             progress("asking the twin")
             asked_of_twin = await _twin_keeps_to_itself(core, corpora)
-            refusal = await _refusal(core, corpora, settings, progress)
+            refusal = await _refusal(core, corpora, settings, most, progress)
     return {
         "measure": "document-level ranking and refusal, through the real ingestion and store",
         "data": "support articles and demo merchants" if data else "demo merchants only",
@@ -95,14 +99,18 @@ def _topic_changes(asked: Sequence[Asked]) -> list[Asked]:
 
 
 async def _ranking(
-    core: Core, corpora: Mapping[str, Corpus], sets: Sets, progress: Progress
+    core: Core,
+    corpora: Mapping[str, Corpus],
+    sets: Sets,
+    most: int | None,
+    progress: Progress,
 ) -> dict[str, Any]:
     results: dict[str, Any] = {}
     for group, asked in sets.items():
         for which in _HALVES:
             progress(f"ranking: {group}, {which}")
             chosen = set(half([one for _, one in asked], which))
-            pairs = [(name, one) for name, one in asked if one in chosen]
+            pairs = [(name, one) for name, one in asked if one in chosen][:most]
             ranked: list[Ranked] = [await rank(core, corpora[name], one) for name, one in pairs]
             ones = [one for _, one in pairs]
             cell = compared(ones, ranked) | {"follow_ups": follow_ups(ones, ranked)}
@@ -121,7 +129,11 @@ async def _twin_keeps_to_itself(core: Core, corpora: Mapping[str, Corpus]) -> in
 
 
 async def _refusal(
-    core: Core, corpora: Mapping[str, Corpus], settings: Settings, progress: Progress
+    core: Core,
+    corpora: Mapping[str, Corpus],
+    settings: Settings,
+    most: int | None,
+    progress: Progress,
 ) -> dict[str, Any]:
     judged = {}
     for which in _HALVES:
@@ -130,7 +142,7 @@ async def _refusal(
             one
             for name, corpus in corpora.items()
             if name != TWIN
-            for one in await judge(core, corpus, half(questions(name), which), settings.top_k)
+            for one in await judge(core, corpus, _some(name, which, most), settings.top_k)
         ]
     threshold = calibrated(judged["development"])
     shipped = float(Settings.model_fields["refusal_threshold"].default)
@@ -139,3 +151,10 @@ async def _refusal(
         "reported_on": report(judged["test"], threshold),
         "shipped_threshold": report(judged["test"], shipped),
     }
+
+
+def _some(name: str, which: Half, most: int | None) -> list[Asked]:
+    """Of both, the questions that have an answer and those that have none."""
+    asked = half(questions(name), which)
+    hopeless = [one for one in asked if not one.relevant]
+    return answerable(asked)[:most] + hopeless[:most]

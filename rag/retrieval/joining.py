@@ -46,6 +46,8 @@ def runs_of(
 ) -> list[Run]:
     """At most `limit` runs of what was found, in its order; a hit next to a better one joins it.
 
+    Hits behind the last run join none: what would not have been shown makes no passage longer.
+
     Raises:
         CrossTenantError: a passage is not this tenant's.
     """
@@ -53,11 +55,10 @@ def runs_of(
     for passage in found:
         require_same_tenant(ctx, passage.tenant_id, "joined passages")
         tokens = count_tokens(passage.text)
-        if any(run.takes(passage, tokens) for run in runs):
-            continue
+        if not any(run.takes(passage, tokens) for run in runs):
+            runs.append(Run(passage, tokens, [passage]))
         if len(runs) == limit:
             break
-        runs.append(Run(passage, tokens, [passage]))
     return runs
 
 

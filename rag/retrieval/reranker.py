@@ -1,6 +1,4 @@
-"""The reranker's port. None is built in: no cross-encoder is to be had as a package, and on the
-development questions no cheap one was better than the fused order (docs/decisions/0008).
-"""
+"""The reranker's port. None is built in: no cross-encoder is to be had as a package."""
 
 from __future__ import annotations
 

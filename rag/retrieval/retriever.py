@@ -91,4 +91,5 @@ class TenantRetriever:
         count = self._embedder.count_tokens
         runs = runs_of(self._ctx, found, limit, count)
         extend(self._ctx, runs, await self._collection.read(around(runs)), count)
-        return [run.passage() for run in runs]
+        # Two copies may have been made whole from different halves.
+        return without_duplicates([run.passage() for run in runs])

@@ -58,10 +58,15 @@ class OperatorKeys:
 
 @dataclass
 class Search:
-    """Each tenant's one passage; `leaky` returns everybody's to everybody."""
+    """Each tenant's one passage; `leaky` returns everybody's to everybody.
+
+    `similarities`: of a tenant's passage to whatever is asked. `asked`: by whom, what.
+    """
 
     leaky: bool = False
     title: str = "Returns"
+    similarities: dict[str, float] = field(default_factory=dict)
+    asked: list[tuple[str, Question]] = field(default_factory=list)
 
     def of(self, ctx: TenantContext) -> TenantSearch:
         return TenantSearch(self, ctx)
@@ -75,11 +80,13 @@ class TenantSearch:
     async def search(
         self, question: Question, *, limit: int, where: Where | None = None
     ) -> list[Passage]:
+        self.search_of.asked.append((self.ctx.tenant_id, question))
         owners = list(FACTS) if self.search_of.leaky else [self.ctx.tenant_id]
-        return [
-            Passage(TenantId(owner), "returns.md", "v1", 0, self.search_of.title, FACTS[owner], 1.0)
-            for owner in owners
-        ][:limit]
+        return [self._passage(owner) for owner in owners][:limit]
+
+    def _passage(self, owner: str) -> Passage:
+        title, similarity = self.search_of.title, self.search_of.similarities.get(owner, 1.0)
+        return Passage(TenantId(owner), "returns.md", "v1", 0, title, FACTS[owner], 1.0, similarity)
 
 
 class Pass:
