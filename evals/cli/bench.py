@@ -13,9 +13,12 @@ from rich.table import Table
 from evals.performance.engine_cache import measure as measure_eviction
 from evals.performance.gateway import measure, planned
 from evals.performance.load import LoadError
+from evals.performance.prefix import Plan as PrefixPlan
+from evals.performance.prefix import measure as measure_prefix
 from evals.performance.retrieval import Plan
 from evals.performance.retrieval import measure as measure_retrieval
 from evals.report import write
+from serving.cli.engine import Model, prepared, worker_of
 from serving.cli.output import err, fail, out
 from serving.settings import load_settings
 
@@ -109,3 +112,37 @@ def engine_cache(
     out.print(table)
     if save is not None:
         write(save, result)
+
+
+@app.command()
+def prefix(
+    model: Annotated[Model, typer.Option(help="tiny: two random layers.")] = Model.default,
+    rounds: Annotated[int, typer.Option(min=1, help="Rounds of the speed measurement.")] = 7,
+    save: Annotated[Path | None, typer.Option("--out", help="Write the result as JSON.")] = None,
+) -> None:
+    """The tenants' prefix cache beside SGLang's own: chats of 20 tenants, a flood, the cost."""
+    settings = load_settings()
+    worker = worker_of(settings, prepared(settings, model))
+    with err.status("starting") as status:
+        result = asyncio.run(measure_prefix(worker, PrefixPlan(rounds=rounds), status.update))
+    result = {"model": model.value, **result}
+    out.print(_prefix_table(result))
+    if save is not None:
+        write(save, result)
+
+
+def _prefix_table(result: dict[str, Any]) -> Table:
+    table = Table("what", "SGLang as it is", "tenants, not scrubbed", "tenants, scrubbed")
+    chats, flood = result["chats"], result["flood"]
+    table.add_row("hit rate in chats", *_ends(chats, "hit_rate"))
+    table.add_row("quiet tenants' hit rate alone", *_ends(flood, "alone"))
+    table.add_row("the same after a flood", *_ends(flood, "after"))
+    for phase, sides in result["speed"].items():
+        cells = (sides[name] for name in ("stock", "scrub_off", "scrub_on"))
+        texts = (f"{c['tokens_per_second']} ({100 * c['cost']:+.1f}%)" for c in cells)
+        table.add_row(f"{phase}, tokens/s (cost)", *texts)
+    return table
+
+
+def _ends(sides: dict[str, Any], name: str) -> tuple[str, str, str]:
+    return str(sides["stock"][name]), "", str(sides["scrub_on"][name])
