@@ -9,7 +9,8 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import Any, NoReturn
 
-from isolation.errors import CrossTenantError, UnmintedContextError
+from isolation.access import Access
+from isolation.errors import CrossTenantError, RestrictedKeyError, UnmintedContextError
 from isolation.policy import Tier
 from isolation.tenant_id import TenantId
 
@@ -54,6 +55,11 @@ class TenantContext(_Sealed):
     def credential_id(self) -> str:
         """Which credential authenticated this context; safe to log."""
 
+    @property
+    @abstractmethod
+    def access(self) -> Access:
+        """Which of the tenant's documents the credential may see."""
+
 
 class OperatorContext(_Sealed):
     """The platform's operator: what works across tenants takes one, in functions of its own."""
@@ -86,6 +92,17 @@ def require_operator(value: object, where: str) -> OperatorContext:
     if not isinstance(value, OperatorContext):
         raise UnmintedContextError(where)
     return value
+
+
+def require_unrestricted(ctx: TenantContext) -> None:
+    """Writing needs a credential that sees everything: one that does not could overwrite, or learn
+    of, what it may not see.
+
+    Raises:
+        RestrictedKeyError: the credential is restricted to groups.
+    """
+    if not ctx.access.unrestricted:
+        raise RestrictedKeyError
 
 
 def require_same_tenant(ctx: TenantContext, owner: str, where: str) -> None:

@@ -8,6 +8,7 @@
     └── RequestRefusedError            a caller's request is refused; carries an HTTP status
         ├── InvalidApiKeyError         401
         ├── TenantSuspendedError       403
+        ├── RestrictedKeyError         403
         ├── ParameterNotAllowedError   400
         └── InvalidRequestError        400
 
@@ -103,6 +104,19 @@ class TenantSuspendedError(RequestRefusedError):
 
     def __init__(self) -> None:
         super().__init__("This tenant is suspended. Ask your platform's operator.")
+
+
+class RestrictedKeyError(RequestRefusedError):
+    """The key is restricted to groups, and reads only."""
+
+    code = "restricted_key"
+    status = 403
+    kind = "permission_error"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "This key is restricted to groups and reads only. Use an unrestricted one."
+        )
 
 
 class ParameterNotAllowedError(RequestRefusedError):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import final
 
+from isolation.access import Access
 from isolation.context import OperatorContext, TenantContext
 from isolation.policy import Tier
 from isolation.tenant_id import TenantId
@@ -15,13 +16,14 @@ from isolation.tenant_id import TenantId
 
 @final
 class _MintedTenant(TenantContext):
-    __slots__ = ("_credential_id", "_tenant_id", "_tier")
+    __slots__ = ("_access", "_credential_id", "_tenant_id", "_tier")
 
-    def __init__(self, tenant_id: TenantId, tier: Tier, credential_id: str) -> None:
+    def __init__(self, tenant_id: TenantId, tier: Tier, credential_id: str, access: Access) -> None:
         # The base forbids assignment, also to itself.
         object.__setattr__(self, "_tenant_id", tenant_id)
         object.__setattr__(self, "_tier", tier)
         object.__setattr__(self, "_credential_id", credential_id)
+        object.__setattr__(self, "_access", access)
 
     @property
     def tenant_id(self) -> TenantId:
@@ -36,6 +38,11 @@ class _MintedTenant(TenantContext):
     @property
     def credential_id(self) -> str:
         value: str = self._credential_id  # type: ignore[attr-defined]
+        return value
+
+    @property
+    def access(self) -> Access:
+        value: Access = self._access  # type: ignore[attr-defined]
         return value
 
     def __repr__(self) -> str:
@@ -55,9 +62,11 @@ class _MintedOperator(OperatorContext):
         return value
 
 
-def mint_tenant(tenant_id: TenantId, *, tier: Tier, credential_id: str) -> TenantContext:
+def mint_tenant(
+    tenant_id: TenantId, *, tier: Tier, credential_id: str, access: Access
+) -> TenantContext:
     """A context for a tenant whose credential has just been verified."""
-    return _MintedTenant(tenant_id, tier, credential_id)
+    return _MintedTenant(tenant_id, tier, credential_id, access)
 
 
 def mint_operator(operator: str) -> OperatorContext:

@@ -35,8 +35,13 @@ class NamespaceDeriver:
         self._key = key
 
     def derive(self, ctx: TenantContext, scope: CacheScope) -> Namespace:
-        """The namespace of this tenant in this scope: 64 hexadecimal digits."""
-        parts = (ctx.tenant_id, scope.model, scope.tokenizer, scope.adapter, scope.version)
+        """The namespace of this tenant in this scope: 64 hexadecimal digits.
+
+        Prompts hold passages, so credentials that see different documents share no KV either.
+        """
+        access = ("all",) if ctx.access.unrestricted else ("groups", *sorted(ctx.access.groups))
+        scoped = (scope.model, scope.tokenizer, scope.adapter, scope.version)
+        parts = (ctx.tenant_id, *scoped, *access)
         return Namespace(hmac.new(self._key, _length_prefixed(parts), hashlib.sha256).hexdigest())
 
 

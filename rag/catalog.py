@@ -15,7 +15,7 @@ from isolation.tenant_id import TenantId
 
 @dataclass(frozen=True, slots=True)
 class CatalogEntry:
-    """One committed document."""
+    """One committed document. `source`: the digest of the file it was read from, if it was."""
 
     document_id: str
     title: str
@@ -23,6 +23,8 @@ class CatalogEntry:
     fingerprint: str
     chunks: int
     updated_at: datetime
+    groups: frozenset[str] = frozenset()
+    source: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +37,7 @@ class PendingWrite:
 
 
 class TenantCatalog(ABC):
-    """One tenant's documents."""
+    """One tenant's documents; a restricted credential reads those that it may see."""
 
     @abstractmethod
     async def get(self, document_id: str) -> CatalogEntry | None:

@@ -7,6 +7,7 @@ client with the same key.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Self
@@ -86,10 +87,22 @@ class TenantClient:
         ]
 
     def put(
-        self, document_id: str, text: str, *, title: str = "", metadata: Metadata | None = None
+        self,
+        document_id: str,
+        text: str,
+        *,
+        title: str = "",
+        metadata: Metadata | None = None,
+        groups: Sequence[str] = (),
     ) -> StoredDocument:
-        """Make `text` the one version of the document. When this returns, it is kept."""
-        body = {"id": document_id, "title": title, "text": text, "metadata": dict(metadata or {})}
+        """Make `text` the one version of the document. When this returns, it is kept.
+
+        groups: only keys of one of these see it, beside unrestricted keys; none: all of the tenant.
+        """
+        body = {
+            **{"id": document_id, "title": title, "text": text},
+            **{"metadata": dict(metadata or {}), "groups": list(groups)},
+        }
         return _stored(self._send("POST", "/v1/documents", body))
 
     def documents(self) -> list[StoredDocument]:
@@ -107,10 +120,18 @@ class TenantClient:
         return await asyncio.to_thread(self.search, query, limit=limit, where=where)
 
     async def aput(
-        self, document_id: str, text: str, *, title: str = "", metadata: Metadata | None = None
+        self,
+        document_id: str,
+        text: str,
+        *,
+        title: str = "",
+        metadata: Metadata | None = None,
+        groups: Sequence[str] = (),
     ) -> StoredDocument:
         """`put`."""
-        return await asyncio.to_thread(self.put, document_id, text, title=title, metadata=metadata)
+        return await asyncio.to_thread(
+            self.put, document_id, text, title=title, metadata=metadata, groups=groups
+        )
 
     async def adocuments(self) -> list[StoredDocument]:
         """`documents`."""

@@ -63,6 +63,10 @@ class Settings(BaseSettings):
     queue_seconds: float = Field(60.0, gt=0)
     max_body_bytes: int = Field(2_000_000, ge=1_000)
     max_document_bytes: int = Field(10_000_000, ge=1_000)
+    max_file_bytes: int = Field(100_000_000, ge=1_000)
+    parse_seconds: float = Field(120.0, gt=0)
+    parse_memory_bytes: int = Field(1_000_000_000, ge=100_000_000)
+    parsers: int = Field(2, ge=1, le=64)
 
     demo: Path | None = None
 

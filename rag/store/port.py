@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from isolation.context import OperatorContext, TenantContext
 from isolation.tenant_id import TenantId
-from rag.documents import DocumentVersion, EmbeddedChunk, Passage
+from rag.documents import DocumentPage, DocumentVersion, EmbeddedChunk, Passage, StoredChunk
 from rag.filters import Where
 
 
@@ -24,16 +24,26 @@ class HybridQuery:
 
 
 class TenantCollection(ABC):
-    """One tenant's points. Every read shows *published* versions only.
+    """One tenant's points. Every read shows *published* versions only, and of these the documents
+    that the credential's groups may see.
 
     Writing has three steps so that a kill between any two leaves exactly one version: `stage` the
     new one (invisible), commit it in the catalogue (the acknowledgement), `publish` it (visible,
     and the older versions gone, with no search in between).
     """
 
+    async def upsert(self, version: DocumentVersion, chunks: Sequence[EmbeddedChunk]) -> None:
+        """Make `version` the document's only one: `stage`, then `publish`, without a catalogue."""
+        await self.stage(version, chunks)
+        await self.publish(version.document_id, version.version)
+
     @abstractmethod
     async def stage(self, version: DocumentVersion, chunks: Sequence[EmbeddedChunk]) -> None:
-        """Write a version that no search shows yet. Repeating it is harmless."""
+        """Write a version that no search shows yet, or a part of it. Repeating it is harmless.
+
+        Raises:
+            CrossTenantError: a point of the same id is another tenant's; it is left as it is.
+        """
 
     @abstractmethod
     async def publish(self, document_id: str, version: str) -> None:
@@ -60,8 +70,26 @@ class TenantCollection(ABC):
         """The published chunks of one document in order, score 0; empty if there is none."""
 
     @abstractmethod
+    async def read(
+        self, document_id: str, version: str, ordinals: range, *, vectors: bool = False
+    ) -> list[StoredChunk]:
+        """Chunks of a published version as they were staged, in order: for what goes through whole
+        documents. Ordinals that are not there are left out.
+        """
+
+    @abstractmethod
     async def count(self) -> int:
         """How many published chunks the tenant has."""
+
+    @abstractmethod
+    async def list(self, *, limit: int = 100, after: str | None = None) -> DocumentPage:
+        """Some of the published documents, each once, in no order that means anything.
+
+        after: what the page before gave, to go on from there.
+
+        Raises:
+            InvalidRequestError: `after` is not what a page gave.
+        """
 
 
 class VectorStore(ABC):

@@ -1,60 +1,84 @@
-"""The one place where the tenant predicate is made. Every filter of the store begins here."""
+"""The one place where the tenant predicate is made. Every filter of every engine begins here."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import assert_never
+from uuid import UUID
 
-from qdrant_edge import FieldCondition, Filter, MatchValue, RangeFloat
-
+from isolation.access import Access
+from isolation.context import TenantContext
 from isolation.tenant_id import TenantId
 from rag.filters import AllOf, AnyOf, Between, Equals, Metadata, Not, Scalar, Where
+from rag.store.conditions import Condition, Every, No, PointAmong, Some, TextAmong, TextIs, Within
 
 TENANT = "tenant_id"
 DOCUMENT = "document_id"
 VERSION = "version"
 STATE = "state"
+ACCESS = "access"
+ORDINAL = "ordinal"
 METADATA = "metadata"
-_TEXT, _NUMBER, _BOOLEAN = "text", "number", "boolean"
 STAGED, PUBLISHED = "staged", "published"
+# No group is called so (`isolation.access`).
+_EVERYBODY = "*"
+_TEXT, _NUMBER, _BOOLEAN = "text", "number", "boolean"
 
 
-def published_of(
-    tenant: TenantId, document_id: str | None = None, where: Where | None = None
-) -> Filter:
-    """What a tenant's reads may see: its own published points.
+def visible_to(
+    ctx: TenantContext, document_id: str | None = None, where: Where | None = None
+) -> Every:
+    """What a read may see: the tenant's own published points, of documents of the credential's
+    groups.
 
     document_id: of this document only. where: the caller's own filter, beside the tenant's
     predicate and never in its place.
     """
-    document = [] if document_id is None else [_is(DOCUMENT, document_id)]
-    asked = [] if where is None else [_compiled(where)]
-    return Filter(must=[_is(TENANT, tenant), _is(STATE, PUBLISHED), *document, *asked])
+    document = () if document_id is None else (TextIs(DOCUMENT, document_id),)
+    asked = () if where is None else (_compiled(where),)
+    published = TextIs(STATE, PUBLISHED)
+    return Every((_owned_by(ctx.tenant_id), published, *_access(ctx.access), *document, *asked))
 
 
-def everything_of(tenant: TenantId) -> Filter:
-    """All points of a tenant, staged ones too: for its deletion."""
-    return Filter(must=[_is(TENANT, tenant)])
+def documents_of(ctx: TenantContext) -> Every:
+    """One point of each document that a read may see: its first chunk."""
+    return Every((*visible_to(ctx).parts, Within(ORDINAL, 0, 0)))
 
 
-def document_of(tenant: TenantId, document_id: str) -> Filter:
+def everything_of(tenant: TenantId) -> Every:
+    """All points of a tenant, staged ones too: for its deletion, and for what writes to it."""
+    return Every((_owned_by(tenant),))
+
+
+def document_of(tenant: TenantId, document_id: str) -> Every:
     """Every version of one of the tenant's documents, staged ones too."""
-    return Filter(must=[_is(TENANT, tenant), _is(DOCUMENT, document_id)])
+    return Every((_owned_by(tenant), TextIs(DOCUMENT, document_id)))
 
 
-def version_of(tenant: TenantId, document_id: str, version: str) -> Filter:
+def version_of(tenant: TenantId, document_id: str, version: str) -> Every:
     """One version of one of the tenant's documents."""
-    return Filter(must=[_is(TENANT, tenant), _is(DOCUMENT, document_id), _is(VERSION, version)])
+    return Every((*document_of(tenant, document_id).parts, TextIs(VERSION, version)))
 
 
-def other_versions_of(tenant: TenantId, document_id: str, version: str) -> Filter:
+def staged(tenant: TenantId, document_id: str, version: str) -> Every:
+    """What no read sees yet of one version."""
+    mine = version_of(tenant, document_id, version).parts
+    return Every((*mine, TextIs(STATE, STAGED)))
+
+
+def chunks_of(ctx: TenantContext, ids: Sequence[UUID]) -> Every:
+    """Of these points, those that a read may see."""
+    return Every((*visible_to(ctx).parts, PointAmong(tuple(ids))))
+
+
+def other_versions_of(tenant: TenantId, document_id: str, version: str) -> Every:
     """Every version of the document but this one."""
-    return Filter(
-        must=[_is(TENANT, tenant), _is(DOCUMENT, document_id)], must_not=[_is(VERSION, version)]
-    )
+    return Every((*document_of(tenant, document_id).parts, No(TextIs(VERSION, version))))
 
 
-def _is(key: str, value: str) -> FieldCondition:
-    return FieldCondition(key=key, match=MatchValue(value=value))
+def stored_access(groups: frozenset[str]) -> list[str]:
+    """A document's groups as the payload keeps them."""
+    return sorted(groups) or [_EVERYBODY]
 
 
 def stored_metadata(metadata: Metadata) -> dict[str, dict[str, str | float]]:
@@ -70,29 +94,49 @@ def stored_metadata(metadata: Metadata) -> dict[str, dict[str, str | float]]:
     return stored
 
 
-def _compiled(where: Where) -> Filter:
+def groups_of(access: Sequence[str]) -> frozenset[str]:
+    """What `stored_access` was given."""
+    return frozenset(access) - {_EVERYBODY}
+
+
+def metadata_of(stored: Mapping[str, Mapping[str, str | float]]) -> dict[str, Scalar]:
+    """What `stored_metadata` was given; whole numbers come back as floats."""
+    booleans = {field: kept == "true" for field, kept in stored.get(_BOOLEAN, {}).items()}
+    return {**stored.get(_TEXT, {}), **stored.get(_NUMBER, {}), **booleans}
+
+
+def _owned_by(tenant: TenantId) -> TextIs:
+    return TextIs(TENANT, tenant)
+
+
+def _access(access: Access) -> tuple[Condition, ...]:
+    if access.unrestricted:
+        return ()
+    return (TextAmong(ACCESS, (_EVERYBODY, *sorted(access.groups))),)
+
+
+def _compiled(where: Where) -> Condition:
     """A caller's filter: every field below the metadata's own path."""
     match where:
         case Equals(field, value):
-            return Filter(must=[_equals(field, value)])
+            return _equals(field, value)
         case Between(field, at_least, at_most):
-            bounds = RangeFloat(gte=at_least, lte=at_most)
-            return Filter(must=[FieldCondition(key=_path(_NUMBER, field), range=bounds)])
+            return Within(_path(_NUMBER, field), at_least, at_most)
         case AllOf(parts):
-            return Filter(must=[_compiled(part) for part in parts])
+            return Every(tuple(_compiled(part) for part in parts))
         case AnyOf(parts):
-            return Filter(should=[_compiled(part) for part in parts])
+            return Some(tuple(_compiled(part) for part in parts))
         case Not(part):
-            return Filter(must_not=[_compiled(part)])
+            return No(_compiled(part))
         case _:
             assert_never(where)
 
 
-def _equals(field: str, value: Scalar) -> FieldCondition:
+def _equals(field: str, value: Scalar) -> Condition:
     kind, kept = _typed(value)
     if isinstance(kept, str):
-        return _is(_path(kind, field), kept)
-    return FieldCondition(key=_path(kind, field), range=RangeFloat(gte=kept, lte=kept))
+        return TextIs(_path(kind, field), kept)
+    return Within(_path(kind, field), kept, kept)
 
 
 def _typed(value: Scalar) -> tuple[str, str | float]:

@@ -30,6 +30,10 @@ from serving.settings import load_settings
 def command(
     tenant: str,
     paths: Annotated[list[Path], typer.Argument(help="Files, or folders with all in them.")],
+    group: Annotated[
+        list[str] | None,
+        typer.Option(help="Only keys of this group see them; may be given several times."),
+    ] = None,
     url: Annotated[str | None, typer.Option(help="A gateway elsewhere.")] = None,
 ) -> None:
     """Ingest documents. What is there already and unchanged is left as it is.
@@ -38,7 +42,7 @@ def command(
     named, the others ingested; then the exit status is 1.
     """
     found = [entry for path in paths for entry in files_below(path)]
-    failed = asyncio.run(_ingest(tenant, found, url))
+    failed = asyncio.run(_ingest(tenant, found, group or [], url))
     raise typer.Exit(1 if failed else 0)
 
 
@@ -51,7 +55,9 @@ def files_below(path: Path) -> list[tuple[Path, str]]:
     return [(file, file.relative_to(path).as_posix()) for file in files]
 
 
-async def _ingest(tenant: str, files: list[tuple[Path, str]], url: str | None) -> int:
+async def _ingest(
+    tenant: str, files: list[tuple[Path, str]], groups: list[str], url: str | None
+) -> int:
     outcomes: Counter[str] = Counter()
     async with (
         operator_client(load_settings(), url) as operator,
@@ -60,7 +66,7 @@ async def _ingest(tenant: str, files: list[tuple[Path, str]], url: str | None) -
         with _progress() as progress:
             bar = progress.add_task(tenant, total=len(files))
             for file, document_id in files:
-                outcomes[await _one(own, file, document_id)] += 1
+                outcomes[await _one(own, file, document_id, groups)] += 1
                 progress.advance(bar)
         count = len((await call(own, "GET", "/v1/documents"))["data"])
     done = ", ".join(f"{number} {outcome}" for outcome, number in sorted(outcomes.items()))
@@ -68,14 +74,15 @@ async def _ingest(tenant: str, files: list[tuple[Path, str]], url: str | None) -
     return outcomes["failed"]
 
 
-async def _one(client: httpx.AsyncClient, file: Path, document_id: str) -> str:
+async def _one(client: httpx.AsyncClient, file: Path, document_id: str, groups: list[str]) -> str:
     try:
         content = await asyncio.to_thread(file.read_bytes)
     except OSError as error:
         fail(f"{file}: {error.strerror}")
         return "failed"
     upload = {"file": (file.name, content)}
-    response = await client.post("/v1/documents", files=upload, data={"id": document_id})
+    fields = {"id": document_id, "groups": groups}
+    response = await client.post("/v1/documents", files=upload, data=fields)
     if response.is_error:
         fail(f"{file}: {refusal(response)}")
         return "failed"

@@ -65,9 +65,20 @@ def delete(
 
 
 @keys.command("issue")
-def issue(tenant: str, expires_in_seconds: int | None = None, url: _Url = None) -> None:
-    """Issue a key. It is printed once, to standard output, and kept nowhere."""
-    body = {"tenant_id": tenant, "expires_in_seconds": expires_in_seconds}
+def issue(
+    tenant: str,
+    expires_in_seconds: int | None = None,
+    group: Annotated[
+        list[str] | None,
+        typer.Option(help="Restrict it to documents of this group; may be given several times."),
+    ] = None,
+    url: _Url = None,
+) -> None:
+    """Issue a key. It is printed once, to standard output, and kept nowhere.
+
+    A key with groups reads documents of these groups and of none, and writes no documents.
+    """
+    body = {"tenant_id": tenant, "expires_in_seconds": expires_in_seconds, "groups": group or None}
     answer = _run(url, lambda client: call(client, "POST", "/admin/v1/keys", json=body))
     err.print(f"key {answer['id']} of {tenant}, shown this once:", style="dim")
     out.print(answer["api_key"], markup=False)

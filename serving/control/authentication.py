@@ -7,6 +7,7 @@ import hmac
 
 from sqlalchemy import select
 
+from isolation.access import UNRESTRICTED, Access, restricted_to
 from isolation.context import OperatorContext, TenantContext, require_operator
 from isolation.errors import InvalidApiKeyError, TenantSuspendedError
 from isolation.keys import matches, parse_key
@@ -45,7 +46,12 @@ class ApiKeyAuthenticator:
             raise InvalidApiKeyError
         if tenant.state != ACTIVE:
             raise TenantSuspendedError
-        return mint_tenant(TenantId(tenant.id), tier=tier(tenant.tier), credential_id=key.key_id)
+        return mint_tenant(
+            TenantId(tenant.id),
+            tier=tier(tenant.tier),
+            credential_id=key.key_id,
+            access=_access(key),
+        )
 
 
 class OperatorKeyAuthenticator:
@@ -69,7 +75,13 @@ class OperatorKeyAuthenticator:
 def probe_tenant(operator: OperatorContext) -> TenantContext:
     """The platform's own tenant for probing engines: it has no data, and its id cannot be added."""
     require_operator(operator, "the probe's tenant")
-    return mint_tenant(PROBE_TENANT, tier=tier("starter"), credential_id="probe")
+    return mint_tenant(
+        PROBE_TENANT, tier=tier("starter"), credential_id="probe", access=UNRESTRICTED
+    )
+
+
+def _access(key: ApiKeyRow) -> Access:
+    return UNRESTRICTED if key.groups is None else restricted_to(key.groups)
 
 
 def _in_force(key: ApiKeyRow) -> bool:

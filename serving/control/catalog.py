@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from datetime import UTC
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, delete, select
+from sqlalchemy import ColumnElement, and_, delete, or_, select, true
 
+from isolation.access import Access
 from isolation.context import OperatorContext, TenantContext, require_operator, require_tenant
 from isolation.tenant_id import TenantId
 from rag.catalog import CatalogEntry, DocumentCatalog, PendingWrite, TenantCatalog
 from serving.control.database import Database
-from serving.control.tables import DocumentRow, PendingWriteRow
+from serving.control.tables import DocumentGroupRow, DocumentRow, PendingWriteRow
 
 
 class SqlDocumentCatalog(DocumentCatalog):
@@ -22,7 +23,7 @@ class SqlDocumentCatalog(DocumentCatalog):
         self._database = database
 
     def of(self, ctx: TenantContext) -> TenantCatalog:
-        return _SqlTenantCatalog(self._database, require_tenant(ctx, "the catalogue").tenant_id)
+        return _SqlTenantCatalog(self._database, require_tenant(ctx, "the catalogue"))
 
     async def pending(self, operator: OperatorContext) -> list[PendingWrite]:
         require_operator(operator, "the pending writes")
@@ -57,9 +58,10 @@ class SqlDocumentCatalog(DocumentCatalog):
 
 
 class _SqlTenantCatalog(TenantCatalog):
-    def __init__(self, database: Database, tenant: TenantId) -> None:
+    def __init__(self, database: Database, ctx: TenantContext) -> None:
         self._database = database
-        self._tenant = tenant
+        self._tenant = ctx.tenant_id
+        self._visible = _visible(ctx.access)
 
     async def get(self, document_id: str) -> CatalogEntry | None:
         rows = await self._rows(_mine(DocumentRow, self._tenant, document_id))
@@ -76,8 +78,15 @@ class _SqlTenantCatalog(TenantCatalog):
             title=entry.title,
             version=entry.version,
             fingerprint=entry.fingerprint,
+            source=entry.source,
             chunks=entry.chunks,
             updated_at=entry.updated_at.astimezone(UTC).replace(tzinfo=None),
+            groups=[
+                DocumentGroupRow(
+                    tenant_id=self._tenant, document_id=entry.document_id, group_name=group
+                )
+                for group in sorted(entry.groups)
+            ],
         )
         async with self._database.transaction() as session:
             await session.merge(row)
@@ -96,7 +105,7 @@ class _SqlTenantCatalog(TenantCatalog):
             await session.execute(delete(PendingWriteRow).where(mine))
 
     async def _rows(self, mine: ColumnElement[bool]) -> Sequence[DocumentRow]:
-        query = select(DocumentRow).where(mine).order_by(DocumentRow.document_id)
+        query = select(DocumentRow).where(mine, self._visible).order_by(DocumentRow.document_id)
         async with self._database.transaction() as session:
             return (await session.scalars(query)).all()
 
@@ -110,6 +119,14 @@ def _mine(table: Any, tenant: TenantId, document_id: str | None = None) -> Colum
     return own if document_id is None else and_(own, table.document_id == document_id)
 
 
+def _visible(access: Access) -> ColumnElement[bool]:
+    """The documents that a credential may see."""
+    if access.unrestricted:
+        return true()
+    own = DocumentRow.groups.any(DocumentGroupRow.group_name.in_(access.groups))
+    return or_(~DocumentRow.groups.any(), own)
+
+
 def _entry(row: DocumentRow) -> CatalogEntry:
     return CatalogEntry(
         row.document_id,
@@ -118,4 +135,6 @@ def _entry(row: DocumentRow) -> CatalogEntry:
         row.fingerprint,
         row.chunks,
         row.updated_at.replace(tzinfo=UTC),
+        frozenset(group.group_name for group in row.groups),
+        row.source,
     )

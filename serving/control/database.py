@@ -1,4 +1,5 @@
-"""The database: SQLite in WAL mode by default. Schema changes go through Alembic alone."""
+"""The database: SQLite in WAL mode by default, or PostgreSQL. Schema changes go through Alembic
+alone."""
 
 from __future__ import annotations
 
@@ -10,9 +11,11 @@ from typing import Any
 
 from alembic import command
 from alembic.config import Config
-from sqlalchemy import Connection, event, make_url
+from sqlalchemy import Connection, event, func, make_url, select
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
 
+# Any number that nobody else of this database's users takes.
+_MIGRATION_LOCK = 0x62756C6B
 _MIGRATIONS = Path(__file__).with_name("migrations")
 
 
@@ -72,6 +75,9 @@ def _pragmas(connection: Any, _: object) -> None:
 
 
 def _migrate(connection: Connection) -> None:
+    if connection.dialect.name == "postgresql":
+        # Several gateways may start at once: one migrates, the others wait and find it done.
+        connection.execute(select(func.pg_advisory_xact_lock(_MIGRATION_LOCK)))
     config = Config()
     config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
     config.set_main_option("path_separator", "os")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import ForeignKey, Index, LargeBinary, String
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy import JSON, ForeignKey, ForeignKeyConstraint, Index, LargeBinary, String
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
 
 class Base(DeclarativeBase):
@@ -24,7 +24,7 @@ class TenantRow(Base):
 
 
 class ApiKeyRow(Base):
-    """An API key of a tenant."""
+    """An API key of a tenant. `groups` is null for a key that sees all of its documents."""
 
     __tablename__ = "api_keys"
 
@@ -34,10 +34,11 @@ class ApiKeyRow(Base):
     created_at: Mapped[datetime]
     expires_at: Mapped[datetime | None]
     revoked_at: Mapped[datetime | None]
+    groups: Mapped[list[str] | None] = mapped_column(JSON(none_as_null=True))
 
 
 class DocumentRow(Base):
-    """A committed document."""
+    """A committed document. `source`: SHA-256 of the file that it was read from."""
 
     __tablename__ = "documents"
 
@@ -46,8 +47,29 @@ class DocumentRow(Base):
     title: Mapped[str]
     version: Mapped[str] = mapped_column(String(32))
     fingerprint: Mapped[str] = mapped_column(String(64))
+    source: Mapped[str | None] = mapped_column(String(64))
     chunks: Mapped[int]
     updated_at: Mapped[datetime]
+    groups: Mapped[list[DocumentGroupRow]] = relationship(
+        cascade="all, delete-orphan", passive_deletes=True, lazy="selectin"
+    )
+
+
+class DocumentGroupRow(Base):
+    """A group that may see a document. A document without any is its whole tenant's."""
+
+    __tablename__ = "document_groups"
+    __table_args__ = (
+        ForeignKeyConstraint(
+            ["tenant_id", "document_id"],
+            ["documents.tenant_id", "documents.document_id"],
+            ondelete="CASCADE",
+        ),
+    )
+
+    tenant_id: Mapped[str] = mapped_column(String(63), primary_key=True)
+    document_id: Mapped[str] = mapped_column(String(256), primary_key=True)
+    group_name: Mapped[str] = mapped_column(String(63), primary_key=True)
 
 
 class PendingWriteRow(Base):

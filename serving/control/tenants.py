@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -10,6 +10,7 @@ from sqlalchemy import delete, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from isolation.access import checked_groups
 from isolation.context import OperatorContext, require_operator
 from isolation.keys import IssuedKey, issue_key
 from isolation.policy import tier
@@ -111,14 +112,22 @@ class TenantRegistry:
             return [TenantId(tenant) for tenant in await session.scalars(begun)]
 
     async def issue_key(
-        self, operator: OperatorContext, tenant: TenantId, expires_in: timedelta | None = None
+        self,
+        operator: OperatorContext,
+        tenant: TenantId,
+        expires_in: timedelta | None = None,
+        groups: Iterable[str] | None = None,
     ) -> IssuedKey:
         """A new key of a tenant; its text is in the answer and nowhere else.
 
+        groups: it sees documents of these and of no group, and writes none. None: unrestricted.
+
         Raises:
             TenantNotFoundError: there is no such tenant.
+            InvalidGroupError: a group's name is not acceptable.
         """
         require_operator(operator, "issuing a key")
+        restricted = None if groups is None else sorted(checked_groups(groups))
         key, now = issue_key(), utc_now()
         async with self._database.transaction() as session:
             await _existing(session, tenant)
@@ -129,6 +138,7 @@ class TenantRegistry:
                     digest=key.digest,
                     created_at=now,
                     expires_at=now + expires_in if expires_in is not None else None,
+                    groups=restricted,
                 )
             )
         return key

@@ -78,6 +78,8 @@ def _runtime(
         chat=chat,
         retriever=core.retriever,
         ingestor=core.ingestor,
+        spool=core.spool,
+        parsers=core.parsers,
         embedder=core.embedder,
         readiness=lambda: Readiness(engine.ready, engine.detail),
         demo=demo,

@@ -11,6 +11,9 @@ ROOT = Path(__file__).parents[2]
 PACKAGES = {"evals", "isolation", "rag", "serving"}
 # What is read at run time beside the modules.
 DATA = {
+    "evals/quality/questions/fjellvik.jsonl",
+    "evals/quality/questions/support_kb.jsonl",
+    "evals/quality/questions/voltbay.jsonl",
     "rag/embedding/minilm_tokenizer.json",
     "serving/engine/recipes/cpu-constraints.txt",
     "serving/engine/recipes/cpu-requirements.txt",

@@ -1,15 +1,17 @@
-"""Identity and catalogue on a real SQLite: two tenants, the same document ids."""
+"""Identity and catalogue on a real database: two tenants, the same document ids."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+import asyncio
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import create_engine, true
+from sqlalchemy import Connection, true
+from sqlalchemy.ext.asyncio import create_async_engine
 
 from isolation.errors import InvalidApiKeyError, TenantSuspendedError
 from isolation.keys import issue_key
@@ -23,37 +25,55 @@ from serving.control.database import Database
 from serving.control.errors import KeyNotFoundError, TenantExistsError, TenantNotFoundError
 from serving.control.tables import Base
 from serving.control.tenants import TenantRegistry
+from tests.postgres import Postgres
 
 OPERATOR = operator_for_tests()
 FJELLVIK, VOLTBAY = tenant_for_tests("fjellvik"), tenant_for_tests("voltbay")
 
 
 @pytest.fixture
-async def database(tmp_path: Path) -> AsyncGenerator[Database, None]:
-    database = await Database.open(f"sqlite+aiosqlite:///{tmp_path}/data/bulkhead.db")
-    registry = TenantRegistry(database)
+async def database(database: Database) -> Database:
     for ctx in (FJELLVIK, VOLTBAY):
-        await registry.add(OPERATOR, ctx.tenant_id, "business")
-    yield database
-    await database.close()
+        await TenantRegistry(database).add(OPERATOR, ctx.tenant_id, "business")
+    return database
 
 
 def _entry(title: str) -> CatalogEntry:
     return CatalogEntry("returns.md", title, "v1", "f" * 64, 1, datetime.now(UTC))
 
 
-async def test_the_migrated_schema_is_the_tables_and_the_file_is_private(
-    database: Database, tmp_path: Path
+async def test_the_migrated_schema_is_the_tables(database: Database, database_url: str) -> None:
+    engine = create_async_engine(database_url)
+    async with engine.connect() as connection:
+        assert await connection.run_sync(_differences) == []
+    await engine.dispose()
+
+
+def _differences(connection: Connection) -> list[Any]:
+    return list(compare_metadata(MigrationContext.configure(connection), Base.metadata))
+
+
+async def test_what_was_written_is_there_after_another_open(
+    database: Database, database_url: str
 ) -> None:
-    path = tmp_path / "data" / "bulkhead.db"
-    assert path.stat().st_mode & 0o777 == 0o600
-    engine = create_engine(f"sqlite:///{path}")
-    with engine.connect() as connection:
-        assert compare_metadata(MigrationContext.configure(connection), Base.metadata) == []
-    engine.dispose()
-    again = await Database.open(f"sqlite+aiosqlite:///{path}")
+    again = await Database.open(database_url)
     assert len(await TenantRegistry(again).list(OPERATOR)) == 2
     await again.close()
+
+
+async def test_the_databases_file_is_private(tmp_path: Path) -> None:
+    path = tmp_path / "data" / "private.db"
+    await (await Database.open(f"sqlite+aiosqlite:///{path}")).close()
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+async def test_gateways_that_start_at_once_migrate_once(postgres: Postgres) -> None:
+    url = postgres.fresh("started_at_once")
+    opened = await asyncio.gather(*(Database.open(url) for _ in range(4)))
+    await TenantRegistry(opened[0]).add(OPERATOR, FJELLVIK.tenant_id, "business")
+    for database in opened:
+        assert len(await TenantRegistry(database).list(OPERATOR)) == 1
+        await database.close()
 
 
 async def test_a_key_opens_its_own_tenant_and_no_other(database: Database) -> None:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import ClassVar
 
 import pytest
-from qdrant_edge import Filter
 
 from isolation.context import OperatorContext
 from isolation.errors import InvalidApiKeyError, TenantSuspendedError
@@ -21,7 +20,8 @@ from rag.documents import Document
 from rag.errors import StoreError
 from rag.ingest import Ingestor
 from rag.store import predicate
-from rag.store.edge import EdgeVectorStore
+from rag.store.conditions import Every
+from rag.store.edge.store import EdgeVectorStore
 from rag.store.port import HybridQuery
 from serving.control.authentication import ApiKeyAuthenticator
 from serving.control.catalog import SqlDocumentCatalog
@@ -60,8 +60,7 @@ class Platform:
 
 
 @pytest.fixture
-async def platform(tmp_path: Path) -> AsyncGenerator[Platform, None]:
-    database = await Database.open(f"sqlite+aiosqlite:///{tmp_path}/bulkhead.db")
+async def platform(database: Database, tmp_path: Path) -> AsyncGenerator[Platform, None]:
     store = EdgeVectorStore.open(tmp_path / "vectors", 2)
     ingestor = Ingestor(store, SqlDocumentCatalog(database), Embedder())
     registry, keys = TenantRegistry(database), {}
@@ -73,7 +72,6 @@ async def platform(tmp_path: Path) -> AsyncGenerator[Platform, None]:
             await ingestor.of(ctx).ingest(Document(f"returns-{number}", "Returns", text))
     yield Platform(database, store, ingestor, registry, keys)
     await store.close()
-    await database.close()
 
 
 async def test_nothing_is_left_but_the_bill(platform: Platform) -> None:
@@ -132,7 +130,7 @@ async def test_a_deletion_is_not_done_before_the_engine_has_cleared_the_tenants_
 async def test_a_deletion_that_forgets_the_tenant_is_caught(
     platform: Platform, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(predicate, "everything_of", lambda tenant: Filter(must=[]))
+    monkeypatch.setattr(predicate, "everything_of", lambda tenant: Every(()))
     await platform.deletion.delete(OPERATOR, GONE.tenant_id)
     assert not await platform.everything_of_the_other_is_there()
 
@@ -154,14 +152,14 @@ async def test_a_write_that_has_begun_does_not_land_behind_the_deletion(
     platform: Platform, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     embedding, go_on = asyncio.Event(), asyncio.Event()
-    embedded = platform.ingestor.embedded
+    embed = platform.ingestor.generation.embedder.embed
 
-    async def slowly(document: Document) -> list[object]:
+    async def slowly(texts: Sequence[str]) -> list[list[float]]:
         embedding.set()
         await go_on.wait()
-        return list(await embedded(document))
+        return await embed(texts)
 
-    monkeypatch.setattr(platform.ingestor, "embedded", slowly)
+    monkeypatch.setattr(platform.ingestor.generation.embedder, "embed", slowly)
     late = platform.ingestor.of(GONE).ingest(Document("late", "Late", "Late returns."))
     writing = asyncio.create_task(late)
     await embedding.wait()

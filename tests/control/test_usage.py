@@ -1,4 +1,4 @@
-"""The usage ledger on a real SQLite."""
+"""The usage ledger on a real database."""
 
 from __future__ import annotations
 
@@ -37,13 +37,11 @@ def record_of(request_id: str, prompt: int = 10) -> UsageRecord:
 
 
 @pytest.fixture
-async def ledger(tmp_path: Path) -> AsyncGenerator[UsageLedger, None]:
-    database = await Database.open(f"sqlite+aiosqlite:///{tmp_path}/bulkhead.db")
+async def ledger(database: Database) -> AsyncGenerator[UsageLedger, None]:
     ledger = UsageLedger(database)
     ledger.start()
     yield ledger
     await ledger.close()
-    await database.close()
 
 
 async def test_a_tenant_sees_its_own_sums_and_no_others(ledger: UsageLedger) -> None:

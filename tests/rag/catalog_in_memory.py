@@ -13,7 +13,7 @@ class InMemoryCatalog(DocumentCatalog):
         self.begun: set[tuple[TenantId, str]] = set()
 
     def of(self, ctx: TenantContext) -> TenantCatalog:
-        return _Tenant(self, ctx.tenant_id)
+        return _Tenant(self, ctx)
 
     async def pending(self, operator: OperatorContext) -> list[PendingWrite]:
         return [
@@ -33,15 +33,18 @@ class InMemoryCatalog(DocumentCatalog):
 
 
 class _Tenant(TenantCatalog):
-    def __init__(self, shared: InMemoryCatalog, tenant: TenantId) -> None:
-        self._shared, self._tenant = shared, tenant
+    def __init__(self, shared: InMemoryCatalog, ctx: TenantContext) -> None:
+        self._shared, self._tenant, self._access = shared, ctx.tenant_id, ctx.access
 
     async def get(self, document_id: str) -> CatalogEntry | None:
-        return self._shared.entries.get((self._tenant, document_id))
+        entry = self._shared.entries.get((self._tenant, document_id))
+        return entry if entry and self._access.sees(entry.groups) else None
 
     async def list(self) -> list[CatalogEntry]:
         own = [
-            entry for (tenant, _), entry in self._shared.entries.items() if tenant == self._tenant
+            entry
+            for (tenant, _), entry in self._shared.entries.items()
+            if tenant == self._tenant and self._access.sees(entry.groups)
         ]
         return sorted(own, key=lambda entry: entry.document_id)
 

@@ -34,6 +34,7 @@ class _NewKey(BaseModel):
 
     tenant_id: str
     expires_in_seconds: int | None = Field(None, ge=1, le=10 * 365 * 86_400)
+    groups: list[str] | None = None
 
 
 @router.post("/tenants", status_code=201)
@@ -73,12 +74,16 @@ async def delete_tenant(name: str, operator: Operator, parts: Parts) -> dict[str
 
 @router.post("/keys", status_code=201)
 async def issue_key(asked: _NewKey, operator: Operator, parts: Parts) -> dict[str, Any]:
-    """A new key of a tenant; its text is in this answer and nowhere else."""
+    """A new key of a tenant; its text is in this answer and nowhere else.
+
+    With `groups`, it reads documents of these groups and of none, and writes no documents.
+    """
     seconds = asked.expires_in_seconds
     key = await parts.registry.issue_key(
         operator,
         tenant_id(asked.tenant_id),
         expires_in=timedelta(seconds=seconds) if seconds is not None else None,
+        groups=asked.groups,
     )
     return {"object": "api_key", "id": key.key_id, "api_key": key.text}
 
