@@ -10,6 +10,7 @@ import typer
 from rich.progress import Progress
 from rich.table import Table
 
+from evals.cli.bench_engine import engine
 from evals.cli.bench_engine_cache import engine_cache
 from evals.cli.bench_masking import masking
 from evals.cli.bench_prefix import prefix
@@ -22,6 +23,7 @@ from serving.cli.output import err, fail, out
 app = typer.Typer(help="Benchmarks; results are JSON with machine, versions and date.")
 app.command()(masking)
 app.command()(retrieval)
+app.command()(engine)
 app.command("engine-cache")(engine_cache)
 app.command()(prefix)
 

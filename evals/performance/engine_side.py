@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import secrets
+import statistics
+import tempfile
 import time
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +21,7 @@ from serving.engine.proof import ProofSigner
 from serving.supervision.process import Command, GuardedProcess
 
 _START_SECONDS = 300
+Progress = Callable[[str], None]
 Messages = Sequence[Mapping[str, str]]
 
 
@@ -86,3 +90,53 @@ class Asker:
         if usage is None:
             raise RuntimeError("the engine reports no usage")
         return Answer("".join(texts), usage, time.perf_counter() - begun)
+
+
+@asynccontextmanager
+async def running_sides(
+    worker: Worker, progress: Progress, ours: Mapping[str, bool]
+) -> AsyncGenerator[dict[str, EngineClient], None]:
+    """SGLang as it is (`stock`) and our engine, both running; `ours`: its clients, and whether each
+    has its slots scrubbed."""
+    signer = ProofSigner(secrets.token_bytes(32), secrets.token_bytes(32))
+    async with AsyncExitStack() as stack:
+        sides: dict[str, EngineClient] = {}
+        for names, changed in (({"stock": False}, stock), (ours, lambda command: command)):
+            progress(f"starting: {', '.join(names)}")
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+            launched = await stack.enter_async_context(
+                running_engine(worker, folder, signer, changed)
+            )
+            make = StockClient if changed is stock else EngineClient
+            for name, scrub in names.items():
+                client = make(
+                    launched.url,
+                    model="base",
+                    api_key=launched.api_key,
+                    signer=signer,
+                    scrub=scrub,
+                )
+                stack.push_async_callback(client.close)
+                sides[name] = client
+        yield sides
+
+
+async def in_turns(
+    sides: Mapping[str, EngineClient],
+    phases: Mapping[str, Callable[[EngineClient], Awaitable[float]]],
+    rounds: int,
+    progress: Progress,
+) -> dict[str, dict[str, list[float]]]:
+    """What each phase gives on each side, round by round, the sides in random order."""
+    rates: dict[str, dict[str, list[float]]] = {p: {n: [] for n in sides} for p in phases}
+    for number in range(rounds):
+        for phase, measured in phases.items():
+            progress(f"{phase}: round {number + 1} of {rounds}")
+            for name in random.sample(list(sides), len(sides)):
+                rates[phase][name].append(await measured(sides[name]))
+    return rates
+
+
+def ratio_of_rounds(rates: Sequence[float], others: Sequence[float]) -> float:
+    """The median of the rounds' ratios: what slows the machine in a round slows both sides."""
+    return statistics.median(a / b for a, b in zip(rates, others, strict=True))

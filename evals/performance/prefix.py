@@ -6,25 +6,24 @@ All sides run at once and are asked in turns, so that they see the same moments 
 from __future__ import annotations
 
 import asyncio
-import random
 import secrets
 import statistics
-import tempfile
 import time
-from collections.abc import Callable
-from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from evals.performance.engine_side import Answer, Asker, StockClient, running_engine, stock
+from evals.performance.engine_side import (
+    Answer,
+    Asker,
+    Progress,
+    in_turns,
+    ratio_of_rounds,
+    running_sides,
+)
 from isolation.namespaces import Namespace
 from isolation.testing.contexts import operator_for_tests, tenant_for_tests
 from serving.engine.client import EngineClient
 from serving.engine.launch import Worker
-from serving.engine.proof import ProofSigner
-
-Progress = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,26 +39,7 @@ class Plan:
 
 async def measure(worker: Worker, plan: Plan, progress: Progress) -> dict[str, Any]:
     """Hit rates and speeds of every side."""
-    signer = ProofSigner(secrets.token_bytes(32), secrets.token_bytes(32))
-    async with AsyncExitStack() as stack:
-        sides: dict[str, EngineClient] = {}
-        for name, changed in (("ours", lambda command: command), ("stock", stock)):
-            progress(f"starting: {name}")
-            folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-            launched = await stack.enter_async_context(
-                running_engine(worker, folder, signer, changed)
-            )
-            make = StockClient if name == "stock" else EngineClient
-            for scrub in (False,) if name == "stock" else (False, True):
-                client = make(
-                    launched.url,
-                    model="base",
-                    api_key=launched.api_key,
-                    signer=signer,
-                    scrub=scrub,
-                )
-                stack.push_async_callback(client.close)
-                sides["stock" if name == "stock" else f"scrub_{'on' if scrub else 'off'}"] = client
+    async with running_sides(worker, progress, {"scrub_off": False, "scrub_on": True}) as sides:
         result: dict[str, Any] = {"chats": {}, "flood": {}}
         for what, workload in (("chats", _chats), ("flood", _flood)):
             for name in ("stock", "scrub_on"):
@@ -120,26 +100,16 @@ def _rate(answers: list[Answer]) -> float:
 
 async def _speed(sides: dict[str, EngineClient], plan: Plan, progress: Progress) -> dict[str, Any]:
     """Tokens per second, the median of all rounds, and each side's cost against stock."""
-    rates: dict[str, dict[str, list[float]]] = {
-        phase: {name: [] for name in sides} for phase in ("prefill", "decode")
-    }
-    for number in range(plan.rounds):
-        progress(f"speed: round {number + 1} of {plan.rounds}")
-        for name in random.sample(list(sides), len(sides)):
-            rates["prefill"][name].append(await _prefill(sides[name]))
-            rates["decode"][name].append(await _decode(sides[name]))
+    phases = {"prefill": _prefill, "decode": _decode}
+    rates = await in_turns(sides, phases, plan.rounds, progress)
     return {phase: _compared(measured) for phase, measured in rates.items()}
 
 
 def _compared(measured: dict[str, list[float]]) -> dict[str, Any]:
-    stock_rates = measured["stock"]
     return {
         name: {
             "tokens_per_second": round(statistics.median(rates), 1),
-            # Of the same round: what slows the machine slows both.
-            "cost": round(
-                1 - statistics.median(a / b for a, b in zip(rates, stock_rates, strict=True)), 4
-            ),
+            "cost": round(1 - ratio_of_rounds(rates, measured["stock"]), 4),
         }
         for name, rates in measured.items()
     }
