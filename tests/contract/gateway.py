@@ -32,7 +32,17 @@ from serving.engine.client import EngineClient
 from serving.engine.tokens import ByteCounter
 from serving.gateway.app import create_app
 from serving.gateway.chat import ChatOptions, ChatParts, ChatService
-from tests.gateway.fakes import Guard, Ledger, Limiter, Masker, Outcome, Queue, Search, runtime
+from tests.gateway.fakes import (
+    Files,
+    Guard,
+    Ledger,
+    Limiter,
+    Masker,
+    Outcome,
+    Queue,
+    Search,
+    runtime,
+)
 from tests.signing import signer_for_tests
 from tests.stub_engine import StubEngine
 
@@ -124,7 +134,13 @@ async def gateway(
     ledger.start()
     async with PrefixEngine(salted=salted).serving() as url:
         engine = EngineClient(url, model="m", api_key="k", signer=signer_for_tests())
-        parts = runtime(engine, search=Search(), limiter=Limiter(), ledger=Ledger())
+        parts = runtime(
+            engine,
+            search=Search(),
+            limiter=Limiter(),
+            ledger=Ledger(),
+            files=Files(folder / "uploads"),
+        )
         parts = replace(
             parts,
             registry=TenantRegistry(database),
