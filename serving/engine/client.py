@@ -115,6 +115,8 @@ class EngineClient:
     ) -> dict[str, Any]:
         """One of the engine's other routes, `METHOD /path`, with an operator's proof.
 
+        An answer that is no JSON object comes back as `{"text": ...}`.
+
         Raises:
             EngineUnavailableError: it does not answer, or refuses.
         """
@@ -168,9 +170,8 @@ class EngineClient:
             async with self._session.request(method, url, data=body, headers=headers) as response:
                 self._notice(response)
                 response.raise_for_status()
-                answer: dict[str, Any] = orjson.loads(await response.read())
-                return answer
-        except (aiohttp.ClientError, TimeoutError, orjson.JSONDecodeError) as error:
+                return _object(await response.read())
+        except (aiohttp.ClientError, TimeoutError) as error:
             raise EngineUnavailableError from error
 
     def _notice(self, response: aiohttp.ClientResponse) -> None:
@@ -273,6 +274,14 @@ def _deltas(line: bytes) -> list[Delta]:
             )
         )
     return deltas
+
+
+def _object(body: bytes) -> dict[str, Any]:
+    try:
+        answer = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        answer = None
+    return answer if isinstance(answer, dict) else {"text": body.decode(errors="replace")}
 
 
 def _cost(said: dict[str, Any] | None) -> Cost | None:

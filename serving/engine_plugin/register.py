@@ -12,6 +12,7 @@ from serving.engine_plugin import (
     attestation,
     budgets,
     control,
+    cpu_attention,
     front,
     hooks,
     metering,
@@ -20,7 +21,17 @@ from serving.engine_plugin import (
 )
 from serving.engine_plugin.identity import identity
 
-_PARTS = (attestation, redaction, front, admission, control, budgets, scrub, metering)
+_PARTS = (
+    attestation,
+    redaction,
+    front,
+    admission,
+    control,
+    budgets,
+    scrub,
+    metering,
+    cpu_attention,
+)
 
 
 def register() -> None:
