@@ -15,8 +15,6 @@ _ARCHITECTURES = frozenset(
     ("LlamaForCausalLM", "MistralForCausalLM", "Qwen2ForCausalLM", "Qwen3ForCausalLM")
 )
 ATTENTION = ("q_proj", "k_proj", "v_proj", "o_proj")
-MLP = ("gate_proj", "up_proj", "down_proj")
-MODULES = (*ATTENTION, *MLP)
 
 
 @dataclass(frozen=True, slots=True)

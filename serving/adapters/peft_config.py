@@ -13,13 +13,14 @@ from typing import Any
 from pydantic import BaseModel as Model
 from pydantic import ConfigDict, Field, FiniteFloat, ValidationError
 
-from serving.adapters.base_model import MODULES, BaseModel
+from serving.adapters.base_model import BaseModel
 from serving.adapters.errors import (
     AdapterBaseError,
     AdapterConfigError,
     AdapterModulesError,
     AdapterRankError,
 )
+from serving.engine.launch import LORA_MODULES
 
 CONFIG_FILE = "adapter_config.json"
 _MOST_BYTES = 64_000
@@ -100,8 +101,10 @@ def _parsed(path: Path) -> LoraConfig:
 
 def _check_modules(modules: list[str]) -> None:
     named = set(modules)
-    if len(named) != len(modules) or not named.issubset(MODULES):
-        raise AdapterModulesError(f"target_modules: list some of {', '.join(MODULES)}, each once.")
+    if len(named) != len(modules) or not named.issubset(LORA_MODULES):
+        raise AdapterModulesError(
+            f"target_modules: list some of {', '.join(LORA_MODULES)}, each once."
+        )
     # SGLang stacks q, k, v and gate, up; without these it fails or leaves the weights unused.
     if named & {"q_proj", "k_proj", "v_proj"} and not {"q_proj", "v_proj"} <= named:
         raise AdapterModulesError("target_modules: q_proj and v_proj are served together only.")

@@ -7,6 +7,7 @@ early by closing the connection, on which SGLang aborts the request by its exact
 from __future__ import annotations
 
 import asyncio
+import secrets
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +15,7 @@ from typing import Any
 import aiohttp
 import orjson
 
-from isolation.context import TenantContext, require_tenant
+from isolation.context import OperatorContext, TenantContext, require_operator, require_tenant
 from isolation.namespaces import Namespace
 from serving.engine.server_sent_events import data_lines
 from serving.errors import EngineUnavailableError
@@ -26,13 +27,15 @@ _TIMEOUT = aiohttp.ClientTimeout(total=None, connect=5, sock_read=300)
 class Job:
     """One generation. `request_id` is made by the gateway and never by a caller.
 
-    `sampling` holds OpenAI's sampling parameters, already validated.
+    `sampling` holds OpenAI's sampling parameters, already validated. `adapter`: one that the tenant
+    was authorized for, or empty.
     """
 
     request_id: str
     messages: Sequence[Mapping[str, str]]
     max_tokens: int
     sampling: Mapping[str, Any]
+    adapter: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,11 +57,19 @@ class Delta:
 
 
 class EngineClient:
-    """A connection pool to one worker."""
+    """A connection pool to one worker.
 
-    def __init__(self, url: str, *, model: str, api_key: str | None) -> None:
+    admin_key: opens the engine's controls, where it was started with one. incarnation: changes
+    when another worker may answer.
+    """
+
+    def __init__(
+        self, url: str, *, model: str, api_key: str | None, admin_key: str | None = None
+    ) -> None:
         self.url = url.rstrip("/")
         self.model = model
+        self.incarnation = secrets.token_hex(8)
+        self._admin = {"Authorization": f"Bearer {admin_key}"} if admin_key else {}
         headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=60),
@@ -71,6 +82,26 @@ class EngineClient:
         """The engine as this tenant sees it: everything it computes stays in `namespace`."""
         require_tenant(ctx, "the engine")
         return TenantEngine(self._session, self.url, self.model, ctx, namespace)
+
+    async def ask(
+        self, operator: OperatorContext, route: str, body: Mapping[str, Any] | None = None
+    ) -> dict[str, Any]:
+        """One of the engine's other routes, `METHOD /path`, as the operator.
+
+        Raises:
+            EngineUnavailableError: it does not answer, or refuses.
+        """
+        require_operator(operator, "the engine's controls")
+        method, _, path = route.partition(" ")
+        url, headers = f"{self.url}{path}", self._admin
+        try:
+            async with self._session.request(method, url, json=body, headers=headers) as response:
+                # An error's text may name other tenants' adapters: it is not read.
+                response.raise_for_status()
+                answer: dict[str, Any] = orjson.loads(await response.read())
+                return answer
+        except (aiohttp.ClientError, TimeoutError, orjson.JSONDecodeError) as error:
+            raise EngineUnavailableError from error
 
     async def server_info(self) -> dict[str, Any]:
         """What the server says of itself, the plugin's attestation included.
@@ -145,6 +176,8 @@ class TenantEngine:
             "rid": job.request_id,
             "priority": self._ctx.tier.priority,
         }
+        if job.adapter:
+            body["lora_path"] = job.adapter
         return aiohttp.BytesPayload(orjson.dumps(body), content_type="application/json")
 
 

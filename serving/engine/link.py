@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 from collections.abc import Awaitable, Callable
 
 import structlog
@@ -98,5 +99,6 @@ class EngineLink:
             await probe(self._client, self._probe_tenant)
         except EngineUnavailableError:
             return
+        self._client.incarnation = secrets.token_hex(8)
         self._ready, self._detail = True, "ready"
         _log.info("engine.ready")

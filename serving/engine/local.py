@@ -93,7 +93,12 @@ class LocalEngine:
     async def _prove(self) -> None:
         """Returns when the worker answers and has passed the probe."""
         assert self._launched is not None
-        client = EngineClient(self._launched.url, model=self._model, api_key=self._launched.api_key)
+        client = EngineClient(
+            self._launched.url,
+            model=self._model,
+            api_key=self._launched.api_key,
+            admin_key=self._launched.admin_key,
+        )
         self._clients.append(client)
         async with asyncio.timeout(self._worker.start_seconds):
             while not await client.alive():  # noqa: ASYNC110 - it can only be asked
