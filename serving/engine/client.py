@@ -93,7 +93,8 @@ class EngineClient:
         """
         require_operator(operator, "the engine's controls")
         method, _, path = route.partition(" ")
-        url, headers = f"{self.url}{path}", self._admin
+        # SGLang takes the plain key alone for what only reads.
+        url, headers = f"{self.url}{path}", self._admin if method == "POST" else {}
         try:
             async with self._session.request(method, url, json=body, headers=headers) as response:
                 # An error's text may name other tenants' adapters: it is not read.
