@@ -19,7 +19,10 @@ Namespace = NewType("Namespace", str)
 
 @dataclass(frozen=True, slots=True)
 class CacheScope:
-    """What must agree, beside the tenant, before KV may be shared."""
+    """What must agree, beside the tenant, before KV may be shared.
+
+    adapter: the engine's name of one load of one version of it; empty for the base model.
+    """
 
     model: str
     tokenizer: str

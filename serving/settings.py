@@ -38,6 +38,7 @@ class Settings(BaseSettings):
     data_dir: Path = Path(".bulkhead")
     admin_key: SecretStr | None = None
     master_key: SecretStr | None = None
+    previous_master_key: SecretStr | None = None
 
     database_url: str | None = None
     redis_url: str | None = None
@@ -45,12 +46,23 @@ class Settings(BaseSettings):
 
     engine_urls: list[str] = []
     engine_key: SecretStr | None = None
+    engine_admin_key: SecretStr | None = None
     engine_venv: Path = Path(".venv-engine")
     model: str = "smollm2-135m-instruct"
     model_path: Path | None = None
     engine_slots: int = Field(8, ge=1)
     engine_start_seconds: float = Field(600.0, gt=0)
     engine_port: int = Field(0, ge=0, le=65535)
+
+    adapters: Switch = "on"
+    adapter_url: str | None = None
+    adapter_memory: Path = Path("/dev/shm")
+    adapter_max_bytes: int = Field(200_000_000, ge=1_000)
+    adapter_max_versions: int = Field(100, ge=1)
+    adapter_rank: int = Field(16, ge=1, le=256)
+    adapter_batch: int = Field(4, ge=1)
+    adapter_capacity: int = Field(8, ge=1)
+    adapter_minimum_seconds: float = Field(10.0, ge=0)
 
     retrieval: Switch = "on"
     masking: Switch = "on"

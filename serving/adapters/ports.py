@@ -77,6 +77,9 @@ class AdapterIndex(Protocol):
     def of(self, ctx: TenantContext) -> TenantAdapterIndex:
         """The tenant's own."""
 
+    def acting_for(self, operator: OperatorContext, tenant: TenantId) -> TenantAdapterIndex:
+        """A tenant's own, for its operator."""
+
     async def loose(self, operator: OperatorContext, before: datetime) -> Sequence[LooseFolder]:
         """Loose folders that were journalled before then (UTC, with zone)."""
 

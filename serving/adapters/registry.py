@@ -42,6 +42,7 @@ from serving.adapters.ports import (
     AdapterIndex,
     AdapterRecord,
     LooseFolder,
+    TenantAdapterIndex,
     TenantKeyring,
 )
 from serving.adapters.sealed_files import SealedFiles, bound
@@ -56,13 +57,14 @@ Gone = Callable[[Sequence[AdapterRecord]], Awaitable[None]]
 
 @dataclass(frozen=True, slots=True)
 class RegistryParts:
-    """What the registry is made of."""
+    """What the registry is made of. `base` raises AdapterUnavailableError where the model is not
+    known."""
 
     index: AdapterIndex
     files: SealedFiles
     keys: TenantKeyring
     signer: ManifestSigner
-    base: BaseModel
+    base: Callable[[], BaseModel]
     limits: AdapterLimits
 
 
@@ -80,16 +82,53 @@ class AdapterRegistry:
 
     def of(self, ctx: TenantContext) -> TenantAdapters:
         """The registry as this tenant sees it."""
-        return TenantAdapters(require_tenant(ctx, "the adapters"), self._parts, self.tell)
+        return TenantAdapters(require_tenant(ctx, "the adapters"), self._parts, self)
 
     def reaches(self, part: Gone) -> None:
         """`part` is told of every version that is revoked or removed, before the caller is."""
         self._listeners.append(part)
 
-    async def tell(self, records: Sequence[AdapterRecord]) -> None:
-        """Tell all who were registered."""
+    async def everybodys(self, operator: OperatorContext) -> Sequence[AdapterRecord]:
+        """All versions of all tenants."""
+        return await self._parts.index.everybodys(operator)
+
+    async def revoke(
+        self, operator: OperatorContext, tenant: TenantId, reference: Reference
+    ) -> Sequence[AdapterRecord]:
+        """Take versions out of service, at once and for good; they stay listed.
+
+        Raises:
+            AdapterNotFoundError: the tenant has none that is active.
+        """
+        records = await self._parts.index.acting_for(operator, tenant).revoke(reference)
+        return await self._gone(records)
+
+    async def delete(
+        self, operator: OperatorContext, tenant: TenantId, reference: Reference
+    ) -> Sequence[AdapterRecord]:
+        """Delete versions: their keys first, so that what the store still has opens to nobody.
+
+        Raises:
+            AdapterNotFoundError: the tenant has none.
+        """
+        index = self._parts.index.acting_for(operator, tenant)
+        return await self.deleted(index, reference)
+
+    async def deleted(
+        self, index: TenantAdapterIndex, reference: Reference
+    ) -> Sequence[AdapterRecord]:
+        """`delete`, for whoever has a tenant's index."""
+        removed = await self._gone(await index.remove(reference))
+        for record in removed:
+            await clear(self._parts, index, record.upload, record.folder)
+        return removed
+
+    async def _gone(self, records: Sequence[AdapterRecord]) -> Sequence[AdapterRecord]:
+        if not records:
+            raise AdapterNotFoundError
         for listener in self._listeners:
             await listener(records)
+        return records
 
     async def sweep(self, operator: OperatorContext) -> int:
         """Remove what uploads and removals left that were cut short; how many folders."""
@@ -107,7 +146,8 @@ class AdapterRegistry:
         require_operator(operator, "purging adapters")
         mine = [r for r in await self._parts.index.everybodys(operator) if r.tenant == tenant]
         loose = await self._parts.index.purge(operator, tenant)
-        await self.tell(mine)
+        if mine:
+            await self._gone(mine)
         for folder in loose:
             await self._remove(operator, folder)
         return len(loose)
@@ -131,12 +171,12 @@ class AdapterRegistry:
 class TenantAdapters:
     """One tenant's adapters."""
 
-    def __init__(self, ctx: TenantContext, parts: RegistryParts, tell: Gone) -> None:
+    def __init__(self, ctx: TenantContext, parts: RegistryParts, shared: AdapterRegistry) -> None:
         self._ctx = ctx
         self._parts = parts
         self._index = parts.index.of(ctx)
         self._key = parts.keys.of(ctx)
-        self._tell = tell
+        self._shared = shared
 
     async def add(self, upload: Upload) -> AdapterRecord:
         """Store an upload as the newest version of its name.
@@ -149,7 +189,7 @@ class TenantAdapters:
         require_unrestricted(self._ctx)
         name = checked_name(upload.name)
         checked = await asyncio.to_thread(
-            check_upload, upload, self._parts.base, self._parts.limits
+            check_upload, upload, self._parts.base(), self._parts.limits
         )
         nonce = secrets.token_hex(16)
         folder = await self._folder(nonce)
@@ -159,7 +199,7 @@ class TenantAdapters:
             record = await self._sealed(manifest, folder, upload.folder)
             await self._index.commit(record)
         except BaseException:
-            await asyncio.shield(self._clear(nonce, folder))
+            await asyncio.shield(clear(self._parts, self._index, nonce, folder))
             raise
         return record
 
@@ -171,14 +211,6 @@ class TenantAdapters:
         """All versions, revoked ones too; of one adapter if named."""
         return await self._index.versions(name)
 
-    async def revoke(self, reference: Reference) -> Sequence[AdapterRecord]:
-        """Take versions out of service, at once and for good; they stay listed.
-
-        Raises:
-            AdapterNotFoundError: there is none.
-        """
-        return await self._gone(await self._index.revoke(reference))
-
     async def delete(self, reference: Reference) -> Sequence[AdapterRecord]:
         """Delete versions: their keys first, so that what the store still has opens to nobody.
 
@@ -186,10 +218,7 @@ class TenantAdapters:
             AdapterNotFoundError: there is none.
         """
         require_unrestricted(self._ctx)
-        removed = await self._gone(await self._index.remove(reference))
-        for record in removed:
-            await self._clear(record.upload, record.folder)
-        return removed
+        return await self._shared.deleted(self._index, reference)
 
     async def place(self, record: AdapterRecord, folder: Path) -> int:
         """Put a version's files into `folder`, in the clear; how many bytes.
@@ -208,12 +237,6 @@ class TenantAdapters:
         await asyncio.to_thread(self._parts.files.unseal, manifest, current.folder, folder, key)
         return manifest.size
 
-    async def _gone(self, records: Sequence[AdapterRecord]) -> Sequence[AdapterRecord]:
-        if not records:
-            raise AdapterNotFoundError
-        await self._tell(records)
-        return records
-
     async def _folder(self, upload: str) -> str:
         """Where the version's files go: opaque, and the tenant's own, who alone has the key."""
         key = await self._key.derived("adapter folders")
@@ -227,13 +250,14 @@ class TenantAdapters:
         checked: Checked,
         metrics: Mapping[str, float],
     ) -> Manifest:
+        base = self._parts.base()
         return Manifest(
             tenant=self._ctx.tenant_id,
             name=name,
             version=version,
             upload=upload,
-            base_model=self._parts.base.name,
-            tokenizer=self._parts.base.tokenizer,
+            base_model=base.name,
+            tokenizer=base.tokenizer,
             rank=checked.config.r,
             alpha=checked.config.lora_alpha,
             target_modules=tuple(checked.config.target_modules),
@@ -265,7 +289,7 @@ class TenantAdapters:
         said = (manifest.tenant, manifest.name, manifest.version, manifest.upload)
         if said != (self._ctx.tenant_id, record.name, record.version, record.upload):
             raise AdapterTamperedError
-        base = self._parts.base
+        base = self._parts.base()
         if (manifest.base_model, manifest.tokenizer) != (base.name, base.tokenizer):
             raise AdapterUnavailableError(
                 "The adapter was made for another base model than the platform has now."
@@ -279,10 +303,11 @@ class TenantAdapters:
         except KeyNotOpenedError:
             raise AdapterTamperedError from None
 
-    async def _clear(self, upload: str, folder: str) -> None:
-        """Remove a loose folder; if the store fails, the next sweep does it."""
-        try:
-            await asyncio.to_thread(self._parts.files.remove, folder)
-            await self._index.settled(upload)
-        except AdapterUnavailableError:
-            _log.warning("adapter.left_for_the_sweep")
+
+async def clear(parts: RegistryParts, index: TenantAdapterIndex, upload: str, folder: str) -> None:
+    """Remove a loose folder; if the store fails, the next sweep does it."""
+    try:
+        await asyncio.to_thread(parts.files.remove, folder)
+        await index.settled(upload)
+    except AdapterUnavailableError:
+        _log.warning("adapter.left_for_the_sweep")

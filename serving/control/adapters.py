@@ -40,6 +40,10 @@ class SqlAdapterIndex(AdapterIndex):
     def of(self, ctx: TenantContext) -> TenantAdapterIndex:
         return _SqlTenantIndex(self._database, require_tenant(ctx, "the adapters").tenant_id)
 
+    def acting_for(self, operator: OperatorContext, tenant: TenantId) -> TenantAdapterIndex:
+        require_operator(operator, "a tenant's adapters")
+        return _SqlTenantIndex(self._database, tenant)
+
     async def loose(self, operator: OperatorContext, before: datetime) -> Sequence[LooseFolder]:
         require_operator(operator, "loose folders")
         moment = before.astimezone(UTC).replace(tzinfo=None)

@@ -6,6 +6,7 @@ kill between leaves a tenant that is shut out, and the next start goes on from t
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -20,6 +21,10 @@ class Remembers(Protocol):
 
     def forget(self, operator: OperatorContext, tenant: TenantId) -> None:
         """Drop it."""
+
+
+# Removes what a part keeps of a tenant, for good. Repeating it after a failure goes on.
+Clears = Callable[[OperatorContext, TenantId], Awaitable[object]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,10 +42,15 @@ class TenantDeletion:
         self._registry = registry
         self._ingestor = ingestor
         self._remembering: list[Remembers] = []
+        self._clearing: list[Clears] = []
 
     def reaches(self, part: Remembers) -> None:
         """Deletions reach `part` too, from now on."""
         self._remembering.append(part)
+
+    def clears(self, part: Clears) -> None:
+        """Deletions call `part` too, in the order they were named, before the documents go."""
+        self._clearing.append(part)
 
     async def delete(self, operator: OperatorContext, tenant: TenantId) -> Deleted:
         """Delete a tenant. Repeating it after a failure goes on where it stopped.
@@ -48,8 +58,11 @@ class TenantDeletion:
         Raises:
             TenantNotFoundError: there is none of this id.
             StoreError: the vector store still finds something of it.
+            AdapterUnavailableError: the adapter store does not delete.
         """
         await self._registry.begin_deletion(operator, tenant)
+        for clear in self._clearing:
+            await clear(operator, tenant)
         documents = await self._ingestor.purge(operator, tenant)
         for part in self._remembering:
             part.forget(operator, tenant)

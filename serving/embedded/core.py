@@ -18,6 +18,7 @@ from serving.control.deletion import TenantDeletion
 from serving.control.tenants import TenantRegistry
 from serving.control.usage import UsageLedger
 from serving.data_folder import owned
+from serving.embedded.adapters import AdapterStore, open_adapters, open_tenant_keys
 from serving.errors import StartupError
 from serving.gateway.runtime import Readiness, Runtime
 from serving.key_files import admin_key
@@ -41,6 +42,7 @@ class Core:
     deletion: TenantDeletion
     retriever: Retriever
     usage: UsageLedger
+    adapters: AdapterStore | None
 
 
 @asynccontextmanager
@@ -69,6 +71,7 @@ async def open_core(settings: Settings) -> AsyncGenerator[Core, None]:
         await ingestor.reconcile(operator)
         registry = TenantRegistry(database)
         deletion = TenantDeletion(registry, ingestor)
+        adapters = await _adapters(settings, database, operator, deletion, stack)
         await deletion.resume(operator)
         yield Core(
             settings=settings,
@@ -83,7 +86,25 @@ async def open_core(settings: Settings) -> AsyncGenerator[Core, None]:
             deletion=deletion,
             retriever=Retriever(store, embedder),
             usage=usage,
+            adapters=adapters,
         )
+
+
+async def _adapters(
+    settings: Settings,
+    database: Database,
+    operator: OperatorContext,
+    deletion: TenantDeletion,
+    stack: AsyncExitStack,
+) -> AdapterStore | None:
+    """A deletion destroys the tenant's key first, whether adapters are on or not."""
+    keys = await open_tenant_keys(settings, database, operator)
+    deletion.clears(keys.destroy)
+    if settings.adapters == "off":
+        return None
+    adapters = await open_adapters(settings, database, keys, operator, stack)
+    deletion.clears(adapters.registry.purge)
+    return adapters
 
 
 def runtime_without_engine(core: Core) -> Runtime:
@@ -101,6 +122,7 @@ def runtime_without_engine(core: Core) -> Runtime:
         ingestor=core.ingestor,
         embedder=core.embedder,
         readiness=lambda: Readiness(False, "there is no engine in this process"),
+        adapters=core.adapters.parts if core.adapters else None,
     )
 
 

@@ -56,7 +56,13 @@ def make_engine(
     if len(settings.engine_urls) != 1:
         raise StartupError("This version drives one engine: set BULKHEAD_ENGINE_URLS to one URL.")
     key = settings.engine_key.get_secret_value() if settings.engine_key else None
-    client = EngineClient(settings.engine_urls[0], model=settings.model, api_key=key)
+    admin = settings.engine_admin_key
+    client = EngineClient(
+        settings.engine_urls[0],
+        model=settings.model,
+        api_key=key,
+        admin_key=admin.get_secret_value() if admin else None,
+    )
     return EngineLink(client, tenant, on_refused=on_refused)
 
 

@@ -14,16 +14,14 @@ from isolation.streaming import Chain, StreamTransform
 from rag.documents import Passage
 from rag.prompt import Message, Prompt, assemble
 from serving.admission.context_cap import check_context
-from serving.engine.client import EngineClient, Job
+from serving.engine.client import Delta, EngineClient, Job
 from serving.engine.tokens import TokenCounter
-from serving.errors import ModelNotFoundError
 from serving.gateway.answer import AnswerEnd, AnswerPart, AnswerText, cite
 from serving.gateway.chat_request import ChatRequest
-from serving.gateway.ports import Concurrency, Guard, Masker, Queue, Retrieval, Vault
+from serving.gateway.model_choice import ModelChoice, choose_model
+from serving.gateway.ports import Concurrency, Guard, Lease, Masker, Models, Queue, Retrieval, Vault
 from serving.metering.meter import Meter
 from serving.metering.usage import UsageSink
-
-BASE_MODEL = "base"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +39,7 @@ class ChatParts:
     """The shared parts. None of them shows a tenant's state before it is bound.
 
     `engine` raises `EngineUnavailableError` until a probed engine is there; `masker` and
-    `retriever` are None where the operator switched them off.
+    `retriever` are None where the operator switched them off, as `models` is: base model only.
     """
 
     engine: Callable[[], EngineClient]
@@ -54,6 +52,7 @@ class ChatParts:
     masker: Masker | None
     retriever: Retrieval | None
     guard: Callable[[TenantContext], Guard]
+    models: Models | None = None
 
 
 class ChatService:
@@ -93,20 +92,23 @@ class TenantChat:
             RequestRefusedError: the request is refused; always before the first piece, except
                 for an engine that breaks off in the middle.
         """
-        if request.model != BASE_MODEL:
-            raise ModelNotFoundError
+        model = await self._model(request.model)
         engine = self._parts.engine()
-        meter = Meter(self._ctx, secrets.token_hex(16), BASE_MODEL)
+        meter = Meter(self._ctx, secrets.token_hex(16), model.name)
         async with self._parts.limiter.of(self._ctx).slot(meter.request_id):
             try:
-                prepared = await self._prepare(request, meter)
-                async with aclosing(self._generate(engine, prepared, meter)) as parts:
+                prepared = await self._prepare(request, model, meter)
+                async with aclosing(self._generate(engine, model, prepared, meter)) as parts:
                     async for part in parts:
                         yield part
             finally:
                 await self._parts.usage.of(self._ctx).record(meter.record())
 
-    async def _prepare(self, request: ChatRequest, meter: Meter) -> _Prepared:
+    async def _model(self, name: str) -> ModelChoice:
+        models = self._parts.models
+        return await choose_model(None if models is None else models.of(self._ctx), name)
+
+    async def _prepare(self, request: ChatRequest, model: ModelChoice, meter: Meter) -> _Prepared:
         conversation = [turn.message() for turn in request.messages]
         max_tokens = request.output_limit or self._options.default_max_tokens
         tokens = self._parts.tokens()
@@ -114,6 +116,7 @@ class TenantChat:
         asked = tokens.count_messages(_as_dicts(conversation))
         passage_budget = self._options.passage_tokens if self._parts.retriever else 0
         check_context(self._ctx, asked + passage_budget + max_tokens)
+        model.prefetch()
         masked, vault = await self._mask(conversation)
         passages = await self._retrieve(conversation[-1].content)
         prompt = assemble(
@@ -152,15 +155,17 @@ class TenantChat:
         )
 
     async def _generate(
-        self, engine: EngineClient, prepared: _Prepared, meter: Meter
+        self, engine: EngineClient, model: ModelChoice, prepared: _Prepared, meter: Meter
     ) -> AsyncGenerator[AnswerPart, None]:
-        namespace = self._parts.namespaces.derive(self._ctx, self._parts.scope)
         out = self._outward(prepared.vault)
         deadline = time.monotonic() + self._options.queue_seconds
         queue = self._parts.queue.of(self._ctx)
-        async with queue.turn(prompt_tokens=prepared.prompt_tokens, deadline=deadline) as turn:
+        async with (
+            queue.turn(prompt_tokens=prepared.prompt_tokens, deadline=deadline) as turn,
+            model.lease(deadline) as lease,
+        ):
             meter.started()
-            stream = engine.of(self._ctx, namespace).stream(prepared.job)
+            stream = self._stream(engine, lease, prepared.job)
             async with aclosing(stream) as deltas:
                 async for delta in deltas:
                     if delta.text:
@@ -172,6 +177,13 @@ class TenantChat:
             yield AnswerText(meter.emitted(text))
         citations = cite(prepared.sources, meter.answer, self._parts.guard(self._ctx))
         yield AnswerEnd(meter.finish_reason, citations, meter.tokens)
+
+    def _stream(self, engine: EngineClient, lease: Lease, job: Job) -> AsyncGenerator[Delta, None]:
+        """The engine's pieces. Namespace and job name the adapter by the same one load of it."""
+        scope = replace(self._parts.scope, adapter=lease.engine_name)
+        namespace = self._parts.namespaces.derive(self._ctx, scope)
+        own = engine.of(self._ctx, namespace)
+        return lease.guarded(own.stream(replace(job, adapter=lease.engine_name)))
 
     def _outward(self, vault: Vault | None) -> StreamTransform:
         guard = self._parts.guard(self._ctx).stream()

@@ -119,7 +119,7 @@ def make_shop(database: Database, url: str, folder: Path) -> Shop:
         files=SealedFiles(AdapterObjects.open(url)),
         keys=keys,
         signer=ManifestSigner(b"s" * 32),
-        base=BASE,
+        base=lambda: BASE,
         limits=LIMITS,
     )
     return Shop(database, url, folder, keys, AdapterRegistry(parts), parts)

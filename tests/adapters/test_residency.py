@@ -317,7 +317,7 @@ async def test_revoking_ends_streams_at_once_and_the_engine_forgets_it(
 
     answering = asyncio.create_task(answer())
     await asyncio.sleep(0.2)
-    await engine.shop.registry.of(FJELLVIK).revoke(Reference("support"))
+    await engine.shop.registry.revoke(OPERATOR, FJELLVIK.tenant_id, Reference("support"))
     with pytest.raises(AdapterUnavailableError):
         await answering
     assert ENDED == [True]
@@ -334,7 +334,8 @@ async def test_a_revocation_during_the_load_is_not_overtaken_by_it(engine: Engin
     using = asyncio.create_task(engine.use(FJELLVIK, record))
     while not engine.fake.folders:
         await asyncio.sleep(0.01)
-    revoking = asyncio.create_task(engine.shop.registry.of(FJELLVIK).revoke(Reference("support")))
+    revoke = engine.shop.registry.revoke(OPERATOR, FJELLVIK.tenant_id, Reference("support"))
+    revoking = asyncio.create_task(revoke)
     await asyncio.sleep(0.1)
     engine.fake.slowly.set()
     with pytest.raises(AdapterUnavailableError):
@@ -387,7 +388,7 @@ async def test_each_tenant_pays_for_its_own_bytes_and_seconds(engine: Engine) ->
     await engine.use(FJELLVIK, mine)
     await engine.use(VOLTBAY, await engine.shop.add(VOLTBAY))
     await asyncio.sleep(0.2)
-    await engine.shop.registry.of(FJELLVIK).revoke(Reference("support"))
+    await engine.shop.registry.revoke(OPERATOR, FJELLVIK.tenant_id, Reference("support"))
     ((payer, record),) = engine.bill.records
     assert (payer, record.adapter) == ("fjellvik", "support@1")
     assert record.seconds >= 0.2

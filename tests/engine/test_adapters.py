@@ -162,7 +162,7 @@ async def test_what_was_revoked_is_not_brought_back_by_whoever_knows_its_name(
         name = lease.engine_name
     client: EngineClient = platform.engine.client()
     assert name in await SglangLora(OPERATOR, lambda: client).loaded()
-    await platform.shop.registry.of(FJELLVIK).revoke(Reference("support"))
+    await platform.shop.registry.revoke(OPERATOR, FJELLVIK.tenant_id, Reference("support"))
     assert name not in await SglangLora(OPERATOR, lambda: client).loaded()
     namespace = platform.namespaces.derive(FJELLVIK, SCOPE)
     job = Job(secrets.token_hex(16), [{"role": "user", "content": "Hello"}], 2, {}, name)
@@ -191,7 +191,7 @@ async def test_a_revocation_ends_a_running_stream(platform: Platform) -> None:
     answering = asyncio.create_task(answer())
     async with asyncio.timeout(60):
         await begun.wait()
-        await platform.shop.registry.of(FJELLVIK).revoke(Reference("support"))
+        await platform.shop.registry.revoke(OPERATOR, FJELLVIK.tenant_id, Reference("support"))
         with pytest.raises(Exception, match="out of service"):
             await answering
         assert await SglangLora(OPERATOR, platform.engine.client).loaded() == []
