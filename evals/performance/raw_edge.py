@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from qdrant_edge import (
     FieldCondition,
     Filter,
@@ -22,8 +20,10 @@ from rag.store.port import HybridQuery
 _WIDE = 30
 
 
-def hybrid(store: EdgeVectorStore, tenant: str, query: HybridQuery, limit: int) -> list[Any]:
-    """The same hybrid query; payloads as they come."""
+def hybrid(
+    store: EdgeVectorStore, tenant: str, query: HybridQuery, limit: int
+) -> list[tuple[str, float]]:
+    """The same hybrid query; texts and scores, since an application reads what it finds."""
     mine = Filter(must=[_is("tenant_id", tenant), _is("state", "published")])
     sparse = store.sparse_of_query(query.text)
     request = QueryRequest(
@@ -41,7 +41,8 @@ def hybrid(store: EdgeVectorStore, tenant: str, query: HybridQuery, limit: int) 
         filter=mine,
         with_payload=True,
     )
-    return store.run(lambda shard: shard.query(request))
+    hits = store.run(lambda shard: shard.query(request))
+    return [((hit.payload or {})["text"], hit.score) for hit in hits]
 
 
 def post_filtered(store: EdgeVectorStore, tenant: str, dense: list[float], limit: int) -> list[int]:

@@ -7,12 +7,14 @@ from typing import Any
 
 from isolation.context import TenantContext, require_same_tenant
 from isolation.tenant_id import TenantId
-from rag.documents import Chunk, DocumentVersion, Passage, StoredDocument
+from rag.documents import Chunk, DocumentVersion, Passage, StoredChunk, StoredDocument
 from rag.store import predicate
 
 _TITLE, _BODY = "title", "text"
 # All that a listing needs: no text leaves the engine for it.
 LISTED = [predicate.TENANT, predicate.DOCUMENT, predicate.VERSION, _TITLE]
+# All that a passage is made of.
+READ = [*LISTED, predicate.ORDINAL, _BODY]
 
 
 def payload_of(ctx: TenantContext, version: DocumentVersion, chunk: Chunk) -> dict[str, Any]:
@@ -37,15 +39,16 @@ def passage_of(ctx: TenantContext, payload: Mapping[str, Any], score: float) -> 
     Raises:
         CrossTenantError: it is not this tenant's.
     """
-    require_same_tenant(ctx, payload[predicate.TENANT], "a search result")
+    owner = payload[predicate.TENANT]
+    require_same_tenant(ctx, owner, "a search result")
     return Passage(
-        tenant_id=TenantId(payload[predicate.TENANT]),
-        document_id=payload[predicate.DOCUMENT],
-        version=payload[predicate.VERSION],
-        ordinal=int(payload[predicate.ORDINAL]),
-        title=payload[_TITLE],
-        text=payload[_BODY],
-        score=score,
+        TenantId(owner),
+        payload[predicate.DOCUMENT],
+        payload[predicate.VERSION],
+        int(payload[predicate.ORDINAL]),
+        payload[_TITLE],
+        payload[_BODY],
+        score,
     )
 
 
@@ -57,3 +60,22 @@ def document_of(ctx: TenantContext, payload: Mapping[str, Any]) -> StoredDocumen
     """
     require_same_tenant(ctx, payload[predicate.TENANT], "a listing")
     return StoredDocument(payload[predicate.DOCUMENT], payload[predicate.VERSION], payload[_TITLE])
+
+
+def stored_chunk_of(
+    ctx: TenantContext, payload: Mapping[str, Any], dense: list[float] | None
+) -> StoredChunk:
+    """Everything that `payload_of` was given.
+
+    Raises:
+        CrossTenantError: it is not this tenant's.
+    """
+    require_same_tenant(ctx, payload[predicate.TENANT], "a chunk")
+    version = DocumentVersion(
+        payload[predicate.DOCUMENT],
+        payload[predicate.VERSION],
+        payload[_TITLE],
+        predicate.metadata_of(payload[predicate.METADATA]),
+        predicate.groups_of(payload[predicate.ACCESS]),
+    )
+    return StoredChunk(version, Chunk(int(payload[predicate.ORDINAL]), payload[_BODY]), dense)

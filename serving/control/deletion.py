@@ -6,7 +6,6 @@ kill between leaves a tenant that is shut out, and the next start goes on from t
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -23,8 +22,11 @@ class Remembers(Protocol):
         """Drop it."""
 
 
-# Removes what a part keeps of a tenant, for good. Repeating it after a failure goes on.
-Clears = Callable[[OperatorContext, TenantId], Awaitable[object]]
+class Clears(Protocol):
+    """A part that keeps something of tenants elsewhere, and says when it is gone."""
+
+    async def purge(self, operator: OperatorContext, tenant: TenantId) -> object:
+        """Clear it; returns when nothing is left, raises when that is not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +51,7 @@ class TenantDeletion:
         self._remembering.append(part)
 
     def clears(self, part: Clears) -> None:
-        """Deletions call `part` too, in the order they were named, before the documents go."""
+        """Deletions clear `part` too, from now on, and are not done before it is."""
         self._clearing.append(part)
 
     async def delete(self, operator: OperatorContext, tenant: TenantId) -> Deleted:
@@ -58,14 +60,14 @@ class TenantDeletion:
         Raises:
             TenantNotFoundError: there is none of this id.
             StoreError: the vector store still finds something of it.
-            AdapterUnavailableError: the adapter store does not delete.
+            EngineUnavailableError: an engine did not say that it holds nothing of it.
         """
         await self._registry.begin_deletion(operator, tenant)
-        for clear in self._clearing:
-            await clear(operator, tenant)
         documents = await self._ingestor.purge(operator, tenant)
         for part in self._remembering:
             part.forget(operator, tenant)
+        for clearing in self._clearing:
+            await clearing.purge(operator, tenant)
         return Deleted(documents, await self._registry.finish_deletion(operator, tenant))
 
     async def resume(self, operator: OperatorContext) -> int:

@@ -32,7 +32,7 @@ class TenantKeys:
         tenant = require_tenant(ctx, "the tenant's key").tenant_id
         return OwnKey(self._database, self._master, tenant)
 
-    async def destroy(self, operator: OperatorContext, tenant: TenantId) -> bool:
+    async def purge(self, operator: OperatorContext, tenant: TenantId) -> bool:
         """Delete a tenant's key, for good; whether there was one. Its tenant is being deleted, or
         the next use makes another one.
         """

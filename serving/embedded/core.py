@@ -9,7 +9,10 @@ from dataclasses import dataclass
 from isolation.context import OperatorContext
 from rag.embedding.minilm import MiniLmEmbedder
 from rag.ingest import Ingestor
+from rag.reading.limits import ReadingLimits
+from rag.reading.parsers import Parsers
 from rag.retrieve import Retriever
+from rag.spool import Spool
 from rag.store.edge.store import EdgeVectorStore
 from serving.control.authentication import ApiKeyAuthenticator, OperatorKeyAuthenticator
 from serving.control.catalog import SqlDocumentCatalog
@@ -39,6 +42,8 @@ class Core:
     embedder: MiniLmEmbedder
     store: EdgeVectorStore
     ingestor: Ingestor
+    spool: Spool
+    parsers: Parsers
     deletion: TenantDeletion
     retriever: Retriever
     usage: UsageLedger
@@ -69,6 +74,9 @@ async def open_core(settings: Settings) -> AsyncGenerator[Core, None]:
         stack.push_async_callback(usage.close)
         ingestor = Ingestor(store, SqlDocumentCatalog(database), embedder)
         await ingestor.reconcile(operator)
+        spool = Spool(settings.data_dir / "spool")
+        parsers = Parsers(spool, _limits(settings), at_once=settings.parsers)
+        stack.callback(parsers.close)
         registry = TenantRegistry(database)
         deletion = TenantDeletion(registry, ingestor)
         adapters = await _adapters(settings, database, operator, deletion, stack)
@@ -83,6 +91,8 @@ async def open_core(settings: Settings) -> AsyncGenerator[Core, None]:
             embedder=embedder,
             store=store,
             ingestor=ingestor,
+            spool=spool,
+            parsers=parsers,
             deletion=deletion,
             retriever=Retriever(store, embedder),
             usage=usage,
@@ -99,11 +109,11 @@ async def _adapters(
 ) -> AdapterStore | None:
     """A deletion destroys the tenant's key first, whether adapters are on or not."""
     keys = await open_tenant_keys(settings, database, operator)
-    deletion.clears(keys.destroy)
+    deletion.clears(keys)
     if settings.adapters == "off":
         return None
     adapters = await open_adapters(settings, database, keys, operator, stack)
-    deletion.clears(adapters.registry.purge)
+    deletion.clears(adapters.registry)
     return adapters
 
 
@@ -120,9 +130,19 @@ def runtime_without_engine(core: Core) -> Runtime:
         chat=None,
         retriever=core.retriever,
         ingestor=core.ingestor,
+        spool=core.spool,
+        parsers=core.parsers,
         embedder=core.embedder,
         readiness=lambda: Readiness(False, "there is no engine in this process"),
         adapters=core.adapters.parts if core.adapters else None,
+    )
+
+
+def _limits(settings: Settings) -> ReadingLimits:
+    return ReadingLimits(
+        size=settings.max_file_bytes,
+        seconds=settings.parse_seconds,
+        memory=settings.parse_memory_bytes,
     )
 
 

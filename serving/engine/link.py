@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
 from collections.abc import Awaitable, Callable
 
 import structlog
@@ -90,7 +89,7 @@ class EngineLink:
             if self._ready:
                 _log.warning("engine.lost")
             self._ready, self._detail = False, "the engine does not answer"
-        elif not self._ready:
+        elif not self._ready or not self._client.identified:
             await self._prove()
 
     async def _prove(self) -> None:
@@ -99,6 +98,5 @@ class EngineLink:
             await probe(self._client, self._probe_tenant)
         except EngineUnavailableError:
             return
-        self._client.incarnation = secrets.token_hex(8)
         self._ready, self._detail = True, "ready"
         _log.info("engine.ready")

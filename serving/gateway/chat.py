@@ -14,8 +14,9 @@ from isolation.streaming import Chain, StreamTransform
 from rag.documents import Passage
 from rag.prompt import Message, Prompt, assemble
 from serving.admission.context_cap import check_context
-from serving.engine.client import Delta, EngineClient, Job
+from serving.engine.client import Delta, EngineClient, Job, TenantEngine
 from serving.engine.tokens import TokenCounter
+from serving.errors import EngineUnavailableError
 from serving.gateway.answer import AnswerEnd, AnswerPart, AnswerText, cite
 from serving.gateway.chat_request import ChatRequest
 from serving.gateway.model_choice import ModelChoice, choose_model
@@ -165,12 +166,11 @@ class TenantChat:
             model.lease(deadline) as lease,
         ):
             meter.started()
-            stream = self._stream(engine, lease, prepared.job)
+            stream = self._stream(engine, lease, prepared.job, meter)
             async with aclosing(stream) as deltas:
                 async for delta in deltas:
                     if delta.text:
                         turn.charge(output_tokens=1)
-                    meter.saw(delta)
                     if text := out.feed(delta.text):
                         yield AnswerText(meter.emitted(text))
         if text := out.flush():
@@ -178,16 +178,31 @@ class TenantChat:
         citations = cite(prepared.sources, meter.answer, self._parts.guard(self._ctx))
         yield AnswerEnd(meter.finish_reason, citations, meter.tokens)
 
-    def _stream(self, engine: EngineClient, lease: Lease, job: Job) -> AsyncGenerator[Delta, None]:
+    def _stream(
+        self, engine: EngineClient, lease: Lease, job: Job, meter: Meter
+    ) -> AsyncGenerator[Delta, None]:
         """The engine's pieces. Namespace and job name the adapter by the same one load of it."""
         scope = replace(self._parts.scope, adapter=lease.engine_name)
-        namespace = self._parts.namespaces.derive(self._ctx, scope)
-        own = engine.of(self._ctx, namespace)
-        return lease.guarded(own.stream(replace(job, adapter=lease.engine_name)))
+        own = engine.of(self._ctx, self._parts.namespaces.derive(self._ctx, scope))
+        return lease.guarded(_metered(own, replace(job, adapter=lease.engine_name), meter))
 
     def _outward(self, vault: Vault | None) -> StreamTransform:
         guard = self._parts.guard(self._ctx).stream()
         return Chain([vault.stream(self._ctx), guard]) if vault else guard
+
+
+async def _metered(engine: TenantEngine, job: Job, meter: Meter) -> AsyncGenerator[Delta, None]:
+    """The job's pieces. Left early, it still says what it cost: the engine tells when it ended."""
+    try:
+        async with aclosing(engine.stream(job)) as deltas:
+            async for delta in deltas:
+                meter.saw(delta)
+                yield delta
+    except EngineUnavailableError:
+        raise
+    except BaseException:
+        meter.settled(await engine.settle(job))
+        raise
 
 
 def _as_dicts(messages: list[Message]) -> list[dict[str, str]]:

@@ -272,7 +272,7 @@ async def test_a_deleted_tenants_bytes_open_to_nobody_even_with_the_master_key(s
     record, kept = await shop.add(FJELLVIK), await shop.add(VOLTBAY)
     before = _objects(shop)
     await TenantRegistry(shop.database).begin_deletion(OPERATOR, FJELLVIK.tenant_id)
-    assert await shop.keys.destroy(OPERATOR, FJELLVIK.tenant_id)
+    assert await shop.keys.purge(OPERATOR, FJELLVIK.tenant_id)
     assert await shop.registry.purge(OPERATOR, FJELLVIK.tenant_id) == 1
     assert all(kept.folder in path for path in _objects(shop))
     data = b"".join(path.read_bytes() for path in (shop.folder / "data").iterdir())

@@ -32,7 +32,18 @@ from serving.engine.client import EngineClient
 from serving.engine.tokens import ByteCounter
 from serving.gateway.app import create_app
 from serving.gateway.chat import ChatOptions, ChatParts, ChatService
-from tests.gateway.fakes import Guard, Ledger, Limiter, Masker, Outcome, Queue, Search, runtime
+from tests.gateway.fakes import (
+    Files,
+    Guard,
+    Ledger,
+    Limiter,
+    Masker,
+    Outcome,
+    Queue,
+    Search,
+    runtime,
+)
+from tests.signing import signer_for_tests
 from tests.stub_engine import StubEngine
 
 TENANTS = ("acme", "birch")
@@ -122,8 +133,10 @@ async def gateway(
     ledger = (OneForAllLedger if one_ledger else UsageLedger)(database)
     ledger.start()
     async with PrefixEngine(salted=salted).serving() as url:
-        engine = EngineClient(url, model="m", api_key="k")
-        parts = runtime(engine, search=Search(), limiter=Limiter(), ledger=Ledger())
+        engine = EngineClient(url, model="m", api_key="k", signer=signer_for_tests())
+        parts = runtime(
+            engine, search=Search(), limiter=Limiter(), ledger=Ledger(), files=Files(folder)
+        )
         parts = replace(
             parts,
             registry=TenantRegistry(database),

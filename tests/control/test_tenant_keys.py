@@ -49,8 +49,8 @@ async def test_a_destroyed_key_does_not_come_back_while_its_tenant_is_deleted(
     await keys.of(FJELLVIK).derived("passages")
     kept = await keys.of(VOLTBAY).derived("passages")
     await TenantRegistry(database).begin_deletion(OPERATOR, FJELLVIK.tenant_id)
-    assert await keys.destroy(OPERATOR, FJELLVIK.tenant_id)
-    assert not await keys.destroy(OPERATOR, FJELLVIK.tenant_id)
+    assert await keys.purge(OPERATOR, FJELLVIK.tenant_id)
+    assert not await keys.purge(OPERATOR, FJELLVIK.tenant_id)
     with pytest.raises(TenantSuspendedError):
         await keys.of(FJELLVIK).derived("passages")
     assert await keys.of(VOLTBAY).derived("passages") == kept

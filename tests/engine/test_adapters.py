@@ -36,6 +36,7 @@ from tests.adapters.conftest import FJELLVIK, OPERATOR, VOLTBAY, Shop, make_shop
 from tests.adapters.engine_contract import LoraEngineContract
 from tests.adapters.files import BASE, config, tensors, write
 from tests.adapters.test_residency import Bill
+from tests.signing import signer_for_tests
 
 pytestmark = [pytest.mark.engine, pytest.mark.asyncio(loop_scope="session")]
 
@@ -51,7 +52,9 @@ async def lora_worker(
     worker = replace(worker_of(Settings(), tiny_model), lora=Lora(rank=16, batch=ROOM, loaded=ROOM))
     folder = tmp_path_factory.mktemp("lora-engine")
     probe_tenant = tenant_for_tests("platform-probe")
-    engine = LocalEngine(worker, "base", folder, probe_tenant, on_refused=pytest.fail)
+    engine = LocalEngine(
+        worker, "base", folder, probe_tenant, signer=signer_for_tests(), on_refused=pytest.fail
+    )
     engine.start()
     async with asyncio.timeout(120):
         await engine.until_ready()

@@ -37,7 +37,8 @@ from serving.gateway.chat import ChatService
 from serving.gateway.runtime import AdapterParts
 from tests.adapters.conftest import FJELLVIK, OPERATOR, VOLTBAY, make_shop
 from tests.adapters.files import config, tensors, write
-from tests.gateway.fakes import Ledger, Limiter, Search, runtime
+from tests.gateway.fakes import Files, Ledger, Limiter, Search, runtime
+from tests.signing import signer_for_tests
 from tests.stub_engine import StubEngine
 
 QUESTION = [{"role": "user", "content": "How long may I return?"}]
@@ -110,8 +111,10 @@ async def gateway(tmp_path: Path) -> AsyncGenerator[Gateway, None]:
     memory = PrivateMemory.open(Path("/dev/shm") / f"bulkhead-test-{tmp_path.name}")
     engine, ledger = StubEngine(), Ledger()
     async with engine.serving() as url:
-        client = EngineClient(url, model="m", api_key="k")
-        parts = runtime(client, search=Search(), limiter=Limiter(), ledger=ledger)
+        client = EngineClient(url, model="m", api_key="k", signer=signer_for_tests())
+        await client.identify()
+        files = Files(tmp_path / "spool")
+        parts = runtime(client, search=Search(), limiter=Limiter(), ledger=ledger, files=files)
         residency = Residency(
             ResidencyParts(
                 SglangLora(OPERATOR, lambda: client),
@@ -136,6 +139,7 @@ async def gateway(tmp_path: Path) -> AsyncGenerator[Gateway, None]:
             yield Gateway(tmp_path, http, engine, shop.registry, database, ledger)
         await residency.close()
         await client.close()
+        files.parsers.close()
     memory.close()
     await database.close()
 
