@@ -17,7 +17,7 @@ import structlog
 
 from isolation.context import TenantContext
 from serving.adapters.engine_names import EngineName, EngineNames
-from serving.adapters.errors import AdapterUnavailableError
+from serving.adapters.errors import AdapterTamperedError, AdapterUnavailableError
 from serving.adapters.eviction import Choice, Places, choose_victim
 from serving.adapters.lora_engine import LoraEngine, is_out, unload_strangers
 from serving.adapters.memory import PrivateMemory
@@ -25,6 +25,7 @@ from serving.adapters.ports import AdapterRecord
 from serving.adapters.registry import AdapterRegistry
 from serving.adapters.resident import Key, Resident, key_of
 from serving.errors import EngineUnavailableError
+from serving.key_wrapping import KeyNotOpenedError
 from serving.metering.metrics import Metrics
 from serving.metering.residency import ResidencyRecord, ResidencySink
 
@@ -170,7 +171,8 @@ class Residency:
                 if victim.engine_name in self._all:
                     raise AdapterUnavailableError
             await self._placed(resident)
-        except EngineUnavailableError as error:
+        except (EngineUnavailableError, AdapterTamperedError, KeyNotOpenedError) as error:
+            _log.error("adapter.refused", error=type(error).__name__)
             await self._not_loaded(resident)
             raise AdapterUnavailableError from error
         except BaseException:

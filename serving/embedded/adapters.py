@@ -42,12 +42,16 @@ _TENANT_KEYS, _MANIFESTS = "tenant keys", "adapter manifests"
 
 @dataclass(frozen=True, slots=True)
 class AdapterStore:
-    """The registry with what belongs to it."""
+    """The registry with what belongs to it.
+
+    memory, parts: None where the operator switched adapters off. The registry is there all the
+    same: what was stored before is deleted with its tenant.
+    """
 
     registry: AdapterRegistry
-    memory: PrivateMemory
     ledger: ResidencyLedger
-    parts: AdapterParts
+    memory: PrivateMemory | None
+    parts: AdapterParts | None
 
 
 async def open_tenant_keys(
@@ -77,8 +81,6 @@ async def open_adapters(
     Raises:
         StartupError: the store or the memory cannot be used.
     """
-    memory = PrivateMemory.open(_memory_root(settings))
-    stack.callback(memory.close)
     parts = RegistryParts(
         index=SqlAdapterIndex(database),
         files=SealedFiles(AdapterObjects.open(_store_url(settings))),
@@ -94,8 +96,11 @@ async def open_adapters(
     if previous is not None:
         await registry.resign(operator, ManifestSigner(previous))
     await registry.sweep(operator)
-    shown = AdapterParts(registry, Uploads(memory), ledger)
-    return AdapterStore(registry, memory, ledger, shown)
+    if settings.adapters == "off":
+        return AdapterStore(registry, ledger, None, None)
+    memory = PrivateMemory.open(_memory_root(settings))
+    stack.callback(memory.close)
+    return AdapterStore(registry, ledger, memory, AdapterParts(registry, Uploads(memory), ledger))
 
 
 @asynccontextmanager
@@ -105,8 +110,11 @@ async def open_models(
     operator: OperatorContext,
     engine: Callable[[], EngineClient],
     metrics: Metrics,
-) -> AsyncGenerator[AdapterModels, None]:
-    """Adapters as models, loaded into the engine on demand while the block runs."""
+) -> AsyncGenerator[AdapterModels | None, None]:
+    """Adapters as models, loaded into the engine on demand while the block runs. None: off."""
+    if store.memory is None:
+        yield None
+        return
     residency = Residency(
         ResidencyParts(
             engine=SglangLora(operator, engine),

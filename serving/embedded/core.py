@@ -47,7 +47,7 @@ class Core:
     deletion: TenantDeletion
     retriever: Retriever
     usage: UsageLedger
-    adapters: AdapterStore | None
+    adapters: AdapterStore
 
 
 @asynccontextmanager
@@ -106,12 +106,10 @@ async def _adapters(
     operator: OperatorContext,
     deletion: TenantDeletion,
     stack: AsyncExitStack,
-) -> AdapterStore | None:
-    """A deletion destroys the tenant's key first, whether adapters are on or not."""
+) -> AdapterStore:
+    """A deletion destroys the tenant's key first."""
     keys = await open_tenant_keys(settings, database, operator)
     deletion.clears(keys)
-    if settings.adapters == "off":
-        return None
     adapters = await open_adapters(settings, database, keys, operator, stack)
     deletion.clears(adapters.registry)
     return adapters
@@ -134,7 +132,7 @@ def runtime_without_engine(core: Core) -> Runtime:
         parsers=core.parsers,
         embedder=core.embedder,
         readiness=lambda: Readiness(False, "there is no engine in this process"),
-        adapters=core.adapters.parts if core.adapters else None,
+        adapters=core.adapters.parts,
     )
 
 

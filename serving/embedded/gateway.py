@@ -91,15 +91,13 @@ def _runtime(
         embedder=core.embedder,
         readiness=lambda: Readiness(engine.ready, engine.detail),
         demo=demo,
-        adapters=core.adapters.parts if core.adapters else None,
+        adapters=core.adapters.parts,
     )
 
 
 async def _models(
     core: Core, engine: Engine, metrics: Metrics, stack: AsyncExitStack
 ) -> AdapterModels | None:
-    if core.adapters is None:
-        return None
     opened = open_models(core.settings, core.adapters, core.operator, engine.client, metrics)
     return await stack.enter_async_context(opened)
 

@@ -14,13 +14,14 @@ from serving.engine_plugin import (
     control,
     front,
     hooks,
+    lora,
     metering,
     redaction,
     scrub,
 )
 from serving.engine_plugin.identity import identity
 
-_PARTS = (attestation, redaction, front, admission, control, budgets, scrub, metering)
+_PARTS = (attestation, redaction, front, admission, control, budgets, scrub, metering, lora)
 
 
 def register() -> None:

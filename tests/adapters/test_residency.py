@@ -171,6 +171,17 @@ async def test_a_load_that_fails_leaves_no_plaintext_and_the_next_one_works(
     assert await engine.use(FJELLVIK, record)
 
 
+async def test_an_adapter_that_was_tampered_with_never_reaches_the_engine(engine: Engine) -> None:
+    record, other = await engine.shop.add(FJELLVIK), await engine.shop.add(VOLTBAY)
+    for path in (engine.shop.folder / "store" / record.folder).iterdir():
+        path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(AdapterUnavailableError):
+        await engine.use(FJELLVIK, record)
+    assert engine.fake.loads == 0
+    assert list(engine.memory.iterdir()) == []
+    assert await engine.use(VOLTBAY, other)
+
+
 def test_a_folder_on_a_disk_is_refused(tmp_path: Path) -> None:
     with pytest.raises(StartupError, match="not memory-backed"):
         PrivateMemory.open(tmp_path / "memory")

@@ -56,7 +56,7 @@ async def lora_worker(
         worker, "base", folder, probe_tenant, signer=signer_for_tests(), on_refused=pytest.fail
     )
     engine.start()
-    async with asyncio.timeout(120):
+    async with asyncio.timeout(400):
         await engine.until_ready()
     yield engine
     await engine.close()
