@@ -18,18 +18,16 @@ from starlette.requests import Request
 from isolation.context import require_unrestricted
 from isolation.errors import InvalidRequestError
 from isolation.tenant_id import tenant_id
-from serving.adapters.checks import FILES, Upload
+from serving.adapters.checks import Upload
 from serving.adapters.errors import AdapterNotFoundError
 from serving.adapters.manifest import decoded
 from serving.adapters.names import parse_reference
 from serving.adapters.ports import AdapterRecord
+from serving.gateway.adapter_form import read_adapter_form
 from serving.gateway.dependencies import Operator, Parts, Tenant
-from serving.gateway.multipart import receive_files
 from serving.gateway.runtime import AdapterParts
 
 router = APIRouter()
-# Boundaries, headers and fields around the files.
-_FORM_BYTES = 20_000
 _MOST_METRICS = 32
 
 
@@ -115,14 +113,11 @@ async def delete_a_tenants(
 
 
 async def _received(request: Request, folder: Path, limit: int) -> Upload:
-    fields = await receive_files(
-        request, folder, files=FILES, fields=("name", "metrics"), limit=limit + _FORM_BYTES
-    )
-    name = fields.get("name", b"").decode(errors="replace")
-    return Upload(folder, name, _metrics(fields.get("metrics", b"{}")))
+    form = await read_adapter_form(request, folder, limit)
+    return Upload(folder, form.one("name") or "", _metrics(form.one("metrics") or "{}"))
 
 
-def _metrics(text: bytes) -> dict[str, float]:
+def _metrics(text: str) -> dict[str, float]:
     try:
         metrics = orjson.loads(text)
     except orjson.JSONDecodeError:
