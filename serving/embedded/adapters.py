@@ -20,7 +20,8 @@ from serving.adapters.manifest import ManifestSigner
 from serving.adapters.memory import PrivateMemory
 from serving.adapters.models import AdapterModels
 from serving.adapters.objects import AdapterObjects
-from serving.adapters.registry import AdapterRegistry, RegistryParts
+from serving.adapters.registry import AdapterRegistry
+from serving.adapters.registry_parts import RegistryParts
 from serving.adapters.residency import Residency, ResidencyParts
 from serving.adapters.sealed_files import SealedFiles
 from serving.adapters.uploads import Uploads

@@ -21,7 +21,8 @@ from serving.adapters.checks import AdapterLimits, Upload
 from serving.adapters.manifest import ManifestSigner
 from serving.adapters.objects import AdapterObjects
 from serving.adapters.ports import AdapterRecord
-from serving.adapters.registry import AdapterRegistry, RegistryParts
+from serving.adapters.registry import AdapterRegistry
+from serving.adapters.registry_parts import RegistryParts
 from serving.adapters.sealed_files import SealedFiles
 from serving.control.adapters import SqlAdapterIndex
 from serving.control.database import Database

@@ -84,8 +84,7 @@ class Platform:
             )
             stream = self.engine.client().of(ctx, namespace).stream(job)
             deltas = [delta async for delta in lease.guarded(stream)]
-        usage = deltas[-1].usage
-        assert usage is not None
+        (usage,) = (delta.usage for delta in deltas if delta.usage is not None)
         return "".join(delta.text for delta in deltas), usage
 
 
