@@ -22,6 +22,7 @@ from serving.control.policies import PolicyRegistry
 from serving.control.tenants import TenantRegistry
 from serving.control.usage import UsageLedger
 from serving.data_folder import owned
+from serving.embedded.adapters import AdapterStore, open_adapters, open_tenant_keys
 from serving.errors import StartupError
 from serving.gateway.runtime import Readiness, Runtime
 from serving.key_files import admin_key
@@ -48,6 +49,7 @@ class Core:
     deletion: TenantDeletion
     retriever: Retriever
     usage: UsageLedger
+    adapters: AdapterStore
 
 
 @asynccontextmanager
@@ -81,6 +83,7 @@ async def open_core(settings: Settings) -> AsyncGenerator[Core, None]:
         policies = PolicyRegistry(database)
         deletion = TenantDeletion(registry, ingestor)
         deletion.reaches(policies)
+        adapters = await _adapters(settings, database, operator, deletion, stack)
         await deletion.resume(operator)
         yield Core(
             settings=settings,
@@ -98,7 +101,23 @@ async def open_core(settings: Settings) -> AsyncGenerator[Core, None]:
             deletion=deletion,
             retriever=Retriever(store, embedder),
             usage=usage,
+            adapters=adapters,
         )
+
+
+async def _adapters(
+    settings: Settings,
+    database: Database,
+    operator: OperatorContext,
+    deletion: TenantDeletion,
+    stack: AsyncExitStack,
+) -> AdapterStore:
+    """A deletion destroys the tenant's key first."""
+    keys = await open_tenant_keys(settings, database, operator)
+    deletion.clears(keys)
+    adapters = await open_adapters(settings, database, keys, operator, stack)
+    deletion.clears(adapters.registry)
+    return adapters
 
 
 def runtime_without_engine(core: Core) -> Runtime:
@@ -119,6 +138,7 @@ def runtime_without_engine(core: Core) -> Runtime:
         parsers=core.parsers,
         embedder=core.embedder,
         readiness=lambda: Readiness(False, "there is no engine in this process"),
+        adapters=core.adapters.parts,
     )
 
 

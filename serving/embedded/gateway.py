@@ -10,7 +10,9 @@ from isolation.guard.links import LinkGuard
 from isolation.masking.masker import Masker
 from isolation.masking.workers import DetectorWorkers
 from isolation.namespaces import NamespaceDeriver
+from serving.adapters.models import AdapterModels
 from serving.admission.concurrency import ValkeyConcurrency
+from serving.embedded.adapters import open_models
 from serving.embedded.core import Core
 from serving.embedded.engine import Engine, EngineKv, cache_scope, make_engine
 from serving.embedded.valkey import open_valkey
@@ -48,6 +50,7 @@ async def open_gateway(
         masker = await _masker(core, stack)
         if masker is not None:
             core.deletion.reaches(masker)
+        metrics = Metrics()
         model = worker.model if worker is not None else settings.model_path
         parts = ChatParts(
             engine=engine.client,
@@ -61,12 +64,17 @@ async def open_gateway(
             retriever=core.retriever if settings.retrieval == "on" else None,
             refusal=_refusal(settings),
             guard=_guards(settings),
+            models=await _models(core, engine, metrics, stack),
         )
-        yield _runtime(core, engine, ChatService(parts, _options(settings)), demo)
+        yield _runtime(core, engine, ChatService(parts, _options(settings)), metrics, demo)
 
 
 def _runtime(
-    core: Core, engine: Engine, chat: ChatService, demo: Callable[[], Sequence[DemoTenant]]
+    core: Core,
+    engine: Engine,
+    chat: ChatService,
+    metrics: Metrics,
+    demo: Callable[[], Sequence[DemoTenant]],
 ) -> Runtime:
     return Runtime(
         settings=core.settings,
@@ -74,7 +82,7 @@ def _runtime(
         policies=core.policies,
         deletion=core.deletion,
         usage=core.usage,
-        metrics=Metrics(),
+        metrics=metrics,
         tenants_keys=core.tenants_keys,
         operator_keys=core.operator_keys,
         chat=chat,
@@ -85,7 +93,15 @@ def _runtime(
         embedder=core.embedder,
         readiness=lambda: Readiness(engine.ready, engine.detail),
         demo=demo,
+        adapters=core.adapters.parts,
     )
+
+
+async def _models(
+    core: Core, engine: Engine, metrics: Metrics, stack: AsyncExitStack
+) -> AdapterModels | None:
+    opened = open_models(core.settings, core.adapters, core.operator, engine.client, metrics)
+    return await stack.enter_async_context(opened)
 
 
 async def _masker(core: Core, stack: AsyncExitStack) -> Masker | None:

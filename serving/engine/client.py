@@ -106,6 +106,17 @@ class EngineClient:
         return self._worker
 
     @property
+    def incarnation(self) -> str:
+        """The worker's id: another one answers with nothing loaded.
+
+        Raises:
+            EngineUnavailableError: it is not known.
+        """
+        if self._worker is None:
+            raise EngineUnavailableError
+        return self._worker
+
+    @property
     def identified(self) -> bool:
         """Whether the worker is known, and has not answered as another one since."""
         return self._worker is not None

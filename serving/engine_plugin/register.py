@@ -15,6 +15,7 @@ from serving.engine_plugin import (
     cpu_attention,
     front,
     hooks,
+    lora,
     metering,
     redaction,
     scrub,
@@ -30,6 +31,7 @@ _PARTS = (
     budgets,
     scrub,
     metering,
+    lora,
     cpu_attention,
 )
 
