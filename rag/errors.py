@@ -4,7 +4,8 @@ BulkheadError
 ├── DocumentUnreadableError    a file is broken, empty, or of a kind that is not read
 └── StoreError                 the vector store
     ├── StoreLockedError       another process owns the embedded shard
-    └── UnsafeCollectionError  a collection on disk would leak or lose recall; refused on open
+    ├── StoreUnavailableError  503, the Qdrant server does not answer; may be tried again
+    └── UnsafeCollectionError  a collection would leak or lose recall; refused on open
 RequestRefusedError
 ├── DocumentNotFoundError      404, unknown or another tenant's: one answer
 ├── InvalidFilterError         400, of a search or of a document's metadata
@@ -58,6 +59,21 @@ class StoreLockedError(StoreError):
     """Another process has the embedded shard open."""
 
     code = "store_locked"
+
+
+class StoreUnavailableError(StoreError, RequestRefusedError):
+    """The vector store does not answer, or not in time. Nothing is said of what was asked."""
+
+    code = "store_unavailable"
+    status = 503
+    kind = "server_error"
+
+    def __init__(self, retry_after: int = 2) -> None:
+        RequestRefusedError.__init__(
+            self,
+            "The vector store does not answer. Try again shortly.",
+            headers={"Retry-After": str(max(1, retry_after))},
+        )
 
 
 class UnsafeCollectionError(StoreError):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol, TypeVar
-from uuid import UUID
 
 from qdrant_edge import (
     CountRequest,
@@ -22,21 +21,19 @@ from qdrant_edge import (
 )
 
 from isolation.context import TenantContext
-from isolation.errors import CrossTenantError, InvalidRequestError
+from isolation.errors import CrossTenantError
 from isolation.tenant_id import TenantId
 from rag.documents import DocumentPage, DocumentVersion, EmbeddedChunk, Passage
 from rag.filters import Where
 from rag.store import predicate
 from rag.store.conditions import Every
-from rag.store.edge.layout import BM25, DENSE
 from rag.store.edge.rendering import rendered
 from rag.store.payload import LISTED, READ, document_of, passage_of, payload_of
-from rag.store.point_ids import point_id
+from rag.store.point_ids import cursor, point_id
 from rag.store.port import HybridQuery, TenantCollection
+from rag.store.schema import BM25, DENSE, PREFETCH, RRF_K
 
 T = TypeVar("T")
-_PREFETCH = 30
-_RRF_K = 60
 # One call holds the GIL to its end: a large document is written in pieces, and others run between.
 _BATCH = 64
 
@@ -115,7 +112,7 @@ class EdgeTenantCollection(TenantCollection):
 
     async def list(self, *, limit: int = 100, after: str | None = None) -> DocumentPage:
         request = ScrollRequest(
-            offset=_point_id(after),
+            offset=cursor(after),
             limit=limit,
             filter=rendered(predicate.documents_of(self._ctx)),
             with_payload=LISTED,
@@ -130,7 +127,7 @@ class EdgeTenantCollection(TenantCollection):
 
     def _hybrid(self, query: HybridQuery, limit: int, where: Where | None) -> QueryRequest:
         mine = rendered(predicate.visible_to(self._ctx, where=where))
-        wide = max(limit, _PREFETCH)
+        wide = max(limit, PREFETCH)
         legs = [Prefetch(limit=wide, query=Query.Nearest(query.dense, using=DENSE), filter=mine)]
         if query.text:
             sparse = Query.Nearest(self._store.sparse_of_query(query.text), using=BM25)
@@ -141,7 +138,7 @@ class EdgeTenantCollection(TenantCollection):
         return QueryRequest(
             limit=limit,
             prefetches=legs,
-            query=Fusion.Rrf(k=_RRF_K),  # type: ignore[arg-type]  # the stub leaves its class out
+            query=Fusion.Rrf(k=RRF_K),  # type: ignore[arg-type]  # the stub leaves its class out
             filter=mine,
             with_payload=READ,
         )
@@ -166,12 +163,3 @@ def settle(shard: EdgeShard, tenant: TenantId, document_id: str, version: str | 
     shard.update(UpdateOperation.set_payload_by_filter(mine, state))
     others = rendered(predicate.other_versions_of(tenant, document_id, version))
     shard.update(UpdateOperation.delete_points_by_filter(others))
-
-
-def _point_id(after: str | None) -> UUID | None:
-    if after is None:
-        return None
-    try:
-        return UUID(after)
-    except ValueError:
-        raise InvalidRequestError("'after' is what a listing gave.", param="after") from None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from threading import Lock
@@ -18,6 +17,7 @@ from rag.store.edge.collection import EdgeTenantCollection, settle
 from rag.store.edge.layout import open_shard
 from rag.store.edge.rendering import rendered
 from rag.store.port import TenantCollection, VectorStore
+from rag.store.schema import check_vector
 
 T = TypeVar("T")
 
@@ -87,14 +87,8 @@ class EdgeVectorStore(VectorStore):
         return self._bm25.embed_query(text)
 
     def check_vector(self, dense: Sequence[float]) -> None:
-        """The engine accepts NaN silently; the store does not.
-
-        Raises:
-            StoreError: wrong size, or a number that is not finite.
-        """
-        # One number that is not finite makes the sum so.
-        if len(dense) != self._dimension or not math.isfinite(sum(dense)):
-            raise StoreError(f"A dense vector has {self._dimension} finite numbers.")
+        """Raises StoreError on one that is not finite, or not of the right size."""
+        check_vector(dense, self._dimension)
 
     async def close(self) -> None:
         self.run(lambda shard: shard.close())
