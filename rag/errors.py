@@ -80,3 +80,6 @@ class UnsafeCollectionError(StoreError):
     """The collection's settings would leak or silently lose recall."""
 
     code = "unsafe_collection"
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"The vector collection is not used. {reason}")

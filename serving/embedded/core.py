@@ -10,7 +10,7 @@ from isolation.context import OperatorContext
 from rag.embedding.minilm import MiniLmEmbedder
 from rag.ingest import Ingestor
 from rag.retrieve import Retriever
-from rag.store.edge.store import EdgeVectorStore
+from rag.store.port import VectorStore
 from serving.control.authentication import ApiKeyAuthenticator, OperatorKeyAuthenticator
 from serving.control.catalog import SqlDocumentCatalog
 from serving.control.database import Database
@@ -18,7 +18,7 @@ from serving.control.deletion import TenantDeletion
 from serving.control.tenants import TenantRegistry
 from serving.control.usage import UsageLedger
 from serving.data_folder import owned
-from serving.errors import StartupError
+from serving.embedded.store import open_store
 from serving.gateway.runtime import Readiness, Runtime
 from serving.key_files import admin_key
 from serving.metering.metrics import Metrics
@@ -36,7 +36,7 @@ class Core:
     tenants_keys: ApiKeyAuthenticator
     operator_keys: OperatorKeyAuthenticator
     embedder: MiniLmEmbedder
-    store: EdgeVectorStore
+    store: VectorStore
     ingestor: Ingestor
     deletion: TenantDeletion
     retriever: Retriever
@@ -50,7 +50,6 @@ async def open_core(settings: Settings) -> AsyncGenerator[Core, None]:
     Raises:
         StartupError: something is in the way; the message is one line with the way out.
     """
-    _refuse_what_is_not_built(settings)
     async with AsyncExitStack() as stack:
         stack.enter_context(owned(settings.data_dir))
         key = admin_key(settings)
@@ -60,7 +59,7 @@ async def open_core(settings: Settings) -> AsyncGenerator[Core, None]:
         stack.push_async_callback(database.close)
         embedder = MiniLmEmbedder()
         stack.callback(embedder.close)
-        store = EdgeVectorStore.open(settings.data_dir / "vectors", embedder.dimension)
+        store = await open_store(settings, embedder.dimension)
         stack.push_async_callback(store.close)
         usage = UsageLedger(database)
         usage.start()
@@ -108,11 +107,3 @@ def _database_url(settings: Settings) -> str:
     if settings.database_url is not None:
         return settings.database_url
     return f"sqlite+aiosqlite:///{(settings.data_dir / 'bulkhead.db').absolute()}"
-
-
-def _refuse_what_is_not_built(settings: Settings) -> None:
-    """A setting that would be ignored silently is refused."""
-    if settings.qdrant_url is not None:
-        raise StartupError(
-            "This version keeps vectors in Qdrant Edge only. Unset BULKHEAD_QDRANT_URL."
-        )

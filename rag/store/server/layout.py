@@ -42,10 +42,14 @@ async def open_collection(
     if not await connection.read(lambda: client.collection_exists(name)):
         await _create(connection, name, dimension, placement)
     info = await connection.read(lambda: client.get_collection(name))
+    _check_placement(info, placement)
+    if info.points_count == 0:
+        # New, or another gateway is making it, or was killed when it did.
+        await _complete(connection, name, placement)
+        info = await connection.read(lambda: client.get_collection(name))
     _check_vectors(info, dimension)
     _check_indexes(info)
     _check_strict_mode(info)
-    _check_placement(info, placement)
     if placement == "tiered":
         await _check_shared_shard(connection, name)
     return Routing(placement)
@@ -82,7 +86,10 @@ async def _create(connection: Connection, name: str, dimension: int, placement: 
         # Another gateway may have made it meanwhile. What it made is checked like any other.
         if not await connection.read(lambda: client.collection_exists(name)):
             raise
-    if tiered:
+
+
+async def _complete(connection: Connection, name: str, placement: Placement) -> None:
+    if placement == "tiered":
         await _create_shared_shard(connection, name)
     # Before any point: made after optimizing, recall is .011 and nothing says so.
     tenant = models.KeywordIndexParams(type=models.KeywordIndexType.KEYWORD, is_tenant=True)
@@ -101,6 +108,9 @@ async def _index(
 
 async def _create_shared_shard(connection: Connection, name: str) -> None:
     client = connection.client
+    answer = await connection.read(lambda: client.list_shard_keys(name))
+    if SMALL_TENANTS in [one.key for one in answer.shard_keys or []]:
+        return
     try:
         await connection.write(
             lambda: client.create_shard_key(name, SMALL_TENANTS, shards_number=1)

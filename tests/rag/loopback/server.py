@@ -157,6 +157,7 @@ def described(there: Collection) -> Body:
         "status": "green",
         "optimizer_status": "ok",
         "segments_count": 1,
+        "points_count": there.count({}),
         "config": {
             "params": {
                 "vectors": body["vectors"],
