@@ -1,12 +1,13 @@
 """The error tree of `rag`.
 
 BulkheadError
-├── DocumentUnreadableError    a file is broken, empty, or of a kind that is not read
 └── StoreError                 the vector store
     ├── StoreLockedError       another process owns the embedded shard
     ├── StoreUnavailableError  503, the Qdrant server does not answer; may be tried again
     └── UnsafeCollectionError  a collection would leak or lose recall; refused on open
 RequestRefusedError
+├── DocumentUnreadableError    422, a file is broken, empty, or of a kind that is not read
+├── DocumentTooLargeError      413, a file exceeds a limit of the reader
 ├── DocumentNotFoundError      404, unknown or another tenant's: one answer
 ├── InvalidFilterError         400, of a search or of a document's metadata
 └── InvalidDocumentError       400
@@ -22,6 +23,13 @@ class DocumentUnreadableError(RequestRefusedError):
 
     code = "document_unreadable"
     status = 422
+
+
+class DocumentTooLargeError(RequestRefusedError):
+    """The file exceeds a limit: bytes, pages, nesting, cells, seconds or memory of its parser."""
+
+    code = "document_too_large"
+    status = 413
 
 
 class InvalidDocumentError(RequestRefusedError):

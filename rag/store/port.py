@@ -6,12 +6,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from isolation.context import OperatorContext, TenantContext
 from isolation.tenant_id import TenantId
-from rag.documents import DocumentPage, DocumentVersion, EmbeddedChunk, Passage
+from rag.documents import DocumentPage, DocumentVersion, EmbeddedChunk, Passage, StoredChunk
 from rag.filters import Where
 
 
@@ -39,19 +39,28 @@ class TenantCollection(ABC):
 
     @abstractmethod
     async def stage(self, version: DocumentVersion, chunks: Sequence[EmbeddedChunk]) -> None:
-        """Write a version that no search shows yet. Repeating it is harmless.
+        """Write a version that no search shows yet, or a part of it. Repeating it is harmless.
 
         Raises:
             CrossTenantError: a point of the same id is another tenant's; it is left as it is.
         """
 
     @abstractmethod
-    async def publish(self, document_id: str, version: str) -> None:
-        """Show `version` and delete every other version of the document, as one step."""
+    async def publish(
+        self, document_id: str, version: str, *, versions: Collection[str] | None = None
+    ) -> None:
+        """Show `version` and delete every other version of the document, as one step.
+
+        versions: of these only. A writer that names what it replaces deletes nothing that came
+        after it, however late it is.
+        """
 
     @abstractmethod
-    async def delete(self, document_id: str) -> None:
-        """Delete every version of the document, staged ones too. Unknown ids are no error."""
+    async def delete(self, document_id: str, *, versions: Collection[str] | None = None) -> None:
+        """Delete every version of the document, staged ones too. Unknown ids are no error.
+
+        versions: these only.
+        """
 
     @abstractmethod
     async def search(
@@ -68,6 +77,14 @@ class TenantCollection(ABC):
     @abstractmethod
     async def get(self, document_id: str) -> list[Passage]:
         """The published chunks of one document in order, score 0; empty if there is none."""
+
+    @abstractmethod
+    async def read(
+        self, document_id: str, version: str, ordinals: range, *, vectors: bool = False
+    ) -> list[StoredChunk]:
+        """Chunks of a published version as they were staged, in order: for what goes through whole
+        documents. Ordinals that are not there are left out.
+        """
 
     @abstractmethod
     async def count(self) -> int:
@@ -93,12 +110,18 @@ class VectorStore(ABC):
 
     @abstractmethod
     async def settle(
-        self, operator: OperatorContext, tenant: TenantId, document_id: str, version: str | None
+        self,
+        operator: OperatorContext,
+        tenant: TenantId,
+        document_id: str,
+        version: str | None,
+        *,
+        versions: Collection[str] | None = None,
     ) -> None:
         """Finish an interrupted write at open: publish `version`, or delete all when None.
 
-        The committed version is published and every other one deleted; it is the operator's
-        because no tenant is there to ask for it.
+        The committed version is published and every other one deleted, of `versions` where they
+        are given; it is the operator's because no tenant is there to ask for it.
         """
 
     @abstractmethod

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping, Sequence
 from typing import assert_never
+from uuid import UUID
 
 from isolation.access import Access
 from isolation.context import TenantContext
 from isolation.tenant_id import TenantId
 from rag.filters import AllOf, AnyOf, Between, Equals, Metadata, Not, Scalar, Where
-from rag.store.conditions import Condition, Every, No, Some, TextAmong, TextIs, Within
+from rag.store.conditions import Condition, Every, No, PointAmong, Some, TextAmong, TextIs, Within
 
 TENANT = "tenant_id"
 DOCUMENT = "document_id"
@@ -58,9 +60,36 @@ def version_of(tenant: TenantId, document_id: str, version: str) -> Every:
     return Every((*document_of(tenant, document_id).parts, TextIs(VERSION, version)))
 
 
-def other_versions_of(tenant: TenantId, document_id: str, version: str) -> Every:
-    """Every version of the document but this one."""
-    return Every((*document_of(tenant, document_id).parts, No(TextIs(VERSION, version))))
+def staged(tenant: TenantId, document_id: str, version: str) -> Every:
+    """What no read sees yet of one version."""
+    mine = version_of(tenant, document_id, version).parts
+    return Every((*mine, TextIs(STATE, STAGED)))
+
+
+def chunks_of(ctx: TenantContext, ids: Sequence[UUID]) -> Every:
+    """Of these points, those that a read may see."""
+    return Every((*visible_to(ctx).parts, PointAmong(tuple(ids))))
+
+
+def replaced_by(
+    tenant: TenantId, document_id: str, version: str, versions: Collection[str] | None = None
+) -> Every:
+    """Every version of the document but this one; of `versions` only, where they are given."""
+    others = (*document_of(tenant, document_id).parts, No(TextIs(VERSION, version)))
+    if versions is None:
+        return Every(others)
+    return Every((*others, TextAmong(VERSION, tuple(sorted({*versions, version})))))
+
+
+def versions_of(
+    tenant: TenantId, document_id: str, versions: Collection[str] | None = None
+) -> Every:
+    """These versions of a document, staged ones too; None: every version."""
+    whole = document_of(tenant, document_id)
+    if versions is None:
+        return whole
+    # Never empty: no version is called so.
+    return Every((*whole.parts, TextAmong(VERSION, tuple(sorted({*versions, ""})))))
 
 
 def stored_access(groups: frozenset[str]) -> list[str]:
@@ -79,6 +108,17 @@ def stored_metadata(metadata: Metadata) -> dict[str, dict[str, str | float]]:
         kind, kept = _typed(value)
         stored[kind][field] = kept
     return stored
+
+
+def groups_of(access: Sequence[str]) -> frozenset[str]:
+    """What `stored_access` was given."""
+    return frozenset(access) - {_EVERYBODY}
+
+
+def metadata_of(stored: Mapping[str, Mapping[str, str | float]]) -> dict[str, Scalar]:
+    """What `stored_metadata` was given; whole numbers come back as floats."""
+    booleans = {field: kept == "true" for field, kept in stored.get(_BOOLEAN, {}).items()}
+    return {**stored.get(_TEXT, {}), **stored.get(_NUMBER, {}), **booleans}
 
 
 def _owned_by(tenant: TenantId) -> TextIs:

@@ -38,7 +38,7 @@ class ApiKeyRow(Base):
 
 
 class DocumentRow(Base):
-    """A committed document."""
+    """A committed document. `source`: SHA-256 of the file that it was read from."""
 
     __tablename__ = "documents"
 
@@ -47,6 +47,7 @@ class DocumentRow(Base):
     title: Mapped[str]
     version: Mapped[str] = mapped_column(String(32))
     fingerprint: Mapped[str] = mapped_column(String(64))
+    source: Mapped[str | None] = mapped_column(String(64))
     chunks: Mapped[int]
     updated_at: Mapped[datetime]
     groups: Mapped[list[DocumentGroupRow]] = relationship(
@@ -99,3 +100,12 @@ class UsageRow(Base):
     total_seconds: Mapped[float]
     finish_reason: Mapped[str] = mapped_column(String(32))
     created_at: Mapped[datetime]
+    engine_queue_seconds: Mapped[float | None]
+    prefill_seconds: Mapped[float | None]
+    decode_seconds: Mapped[float | None]
+    busy_seconds: Mapped[float | None]
+    kv_token_seconds: Mapped[float | None]
+    computed_tokens: Mapped[int | None]
+    peak_kv_tokens: Mapped[int | None]
+    retractions: Mapped[int | None]
+    worker_type: Mapped[str | None] = mapped_column(String(64))

@@ -9,7 +9,10 @@ from dataclasses import dataclass
 from isolation.context import OperatorContext
 from rag.embedding.minilm import MiniLmEmbedder
 from rag.ingest import Ingestor
+from rag.reading.limits import ReadingLimits
+from rag.reading.parsers import Parsers
 from rag.retrieve import Retriever
+from rag.spool import Spool
 from rag.store.port import VectorStore
 from serving.control.authentication import ApiKeyAuthenticator, OperatorKeyAuthenticator
 from serving.control.catalog import SqlDocumentCatalog
@@ -38,6 +41,8 @@ class Core:
     embedder: MiniLmEmbedder
     store: VectorStore
     ingestor: Ingestor
+    spool: Spool
+    parsers: Parsers
     deletion: TenantDeletion
     retriever: Retriever
     usage: UsageLedger
@@ -66,6 +71,9 @@ async def open_core(settings: Settings) -> AsyncGenerator[Core, None]:
         stack.push_async_callback(usage.close)
         ingestor = Ingestor(store, SqlDocumentCatalog(database), embedder)
         await ingestor.reconcile(operator)
+        spool = Spool(settings.data_dir / "spool")
+        parsers = Parsers(spool, _limits(settings), at_once=settings.parsers)
+        stack.callback(parsers.close)
         registry = TenantRegistry(database)
         deletion = TenantDeletion(registry, ingestor)
         await deletion.resume(operator)
@@ -79,6 +87,8 @@ async def open_core(settings: Settings) -> AsyncGenerator[Core, None]:
             embedder=embedder,
             store=store,
             ingestor=ingestor,
+            spool=spool,
+            parsers=parsers,
             deletion=deletion,
             retriever=Retriever(store, embedder),
             usage=usage,
@@ -98,8 +108,18 @@ def runtime_without_engine(core: Core) -> Runtime:
         chat=None,
         retriever=core.retriever,
         ingestor=core.ingestor,
+        spool=core.spool,
+        parsers=core.parsers,
         embedder=core.embedder,
         readiness=lambda: Readiness(False, "there is no engine in this process"),
+    )
+
+
+def _limits(settings: Settings) -> ReadingLimits:
+    return ReadingLimits(
+        size=settings.max_file_bytes,
+        seconds=settings.parse_seconds,
+        memory=settings.parse_memory_bytes,
     )
 
 

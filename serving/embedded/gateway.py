@@ -13,7 +13,7 @@ from isolation.masking.masker import Masker
 from isolation.namespaces import NamespaceDeriver
 from serving.admission.concurrency import ValkeyConcurrency
 from serving.embedded.core import Core
-from serving.embedded.engine import Engine, cache_scope, make_engine
+from serving.embedded.engine import Engine, EngineKv, cache_scope, make_engine
 from serving.embedded.valkey import open_valkey
 from serving.engine.launch import Worker
 from serving.engine.tokens import ByteCounter, TokenCounter, TokenizerCounter
@@ -44,6 +44,7 @@ async def open_gateway(
         engine = make_engine(settings, worker, core.operator, on_refused)
         stack.push_async_callback(engine.close)
         engine.start()
+        core.deletion.clears(EngineKv(engine, ours=worker is not None))
         masker = await _masker(settings, stack)
         if masker is not None:
             core.deletion.reaches(masker)
@@ -77,6 +78,8 @@ def _runtime(
         chat=chat,
         retriever=core.retriever,
         ingestor=core.ingestor,
+        spool=core.spool,
+        parsers=core.parsers,
         embedder=core.embedder,
         readiness=lambda: Readiness(engine.ready, engine.detail),
         demo=demo,

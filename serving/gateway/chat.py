@@ -14,9 +14,9 @@ from isolation.streaming import Chain, StreamTransform
 from rag.documents import Passage
 from rag.prompt import Message, Prompt, assemble
 from serving.admission.context_cap import check_context
-from serving.engine.client import EngineClient, Job
+from serving.engine.client import Delta, EngineClient, Job, TenantEngine
 from serving.engine.tokens import TokenCounter
-from serving.errors import ModelNotFoundError
+from serving.errors import EngineUnavailableError, ModelNotFoundError
 from serving.gateway.answer import AnswerEnd, AnswerPart, AnswerText, cite
 from serving.gateway.chat_request import ChatRequest
 from serving.gateway.ports import Concurrency, Guard, Masker, Queue, Retrieval, Vault
@@ -160,12 +160,11 @@ class TenantChat:
         queue = self._parts.queue.of(self._ctx)
         async with queue.turn(prompt_tokens=prepared.prompt_tokens, deadline=deadline) as turn:
             meter.started()
-            stream = engine.of(self._ctx, namespace).stream(prepared.job)
+            stream = _metered(engine.of(self._ctx, namespace), prepared.job, meter)
             async with aclosing(stream) as deltas:
                 async for delta in deltas:
                     if delta.text:
                         turn.charge(output_tokens=1)
-                    meter.saw(delta)
                     if text := out.feed(delta.text):
                         yield AnswerText(meter.emitted(text))
         if text := out.flush():
@@ -176,6 +175,20 @@ class TenantChat:
     def _outward(self, vault: Vault | None) -> StreamTransform:
         guard = self._parts.guard(self._ctx).stream()
         return Chain([vault.stream(self._ctx), guard]) if vault else guard
+
+
+async def _metered(engine: TenantEngine, job: Job, meter: Meter) -> AsyncGenerator[Delta, None]:
+    """The job's pieces. Left early, it still says what it cost: the engine tells when it ended."""
+    try:
+        async with aclosing(engine.stream(job)) as deltas:
+            async for delta in deltas:
+                meter.saw(delta)
+                yield delta
+    except EngineUnavailableError:
+        raise
+    except BaseException:
+        meter.settled(await engine.settle(job))
+        raise
 
 
 def _as_dicts(messages: list[Message]) -> list[dict[str, str]]:

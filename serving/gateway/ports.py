@@ -9,7 +9,7 @@ from typing import Protocol
 from isolation.context import OperatorContext, TenantContext
 from isolation.streaming import StreamTransform
 from rag.catalog import CatalogEntry
-from rag.documents import Document, Passage
+from rag.documents import Passage, Source
 from rag.filters import Where
 
 
@@ -113,8 +113,11 @@ class IngestOutcome(Protocol):
 class TenantIngestion(Protocol):
     """One tenant's documents."""
 
-    async def ingest(self, document: Document) -> IngestOutcome:
+    async def ingest(self, document: Source) -> IngestOutcome:
         """Make `document` the one version of its id."""
+
+    async def unchanged(self, document_id: str, source: str, groups: frozenset[str]) -> bool:
+        """Whether the document is what a file of this digest gives."""
 
     async def list(self) -> list[CatalogEntry]:
         """All, by id."""

@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from rag.embedding.port import Embedder
+from rag.reading.parsers import Parsers
+from rag.spool import Spool
 from serving.control.deletion import TenantDeletion
 from serving.control.tenants import TenantRegistry
 from serving.control.usage import UsageLedger
@@ -58,6 +60,8 @@ class Runtime:
     chat: ChatService | None
     retriever: Retrieval
     ingestor: Ingestion
+    spool: Spool
+    parsers: Parsers
     embedder: Embedder
     readiness: Callable[[], Readiness]
     demo: Callable[[], Sequence[DemoTenant]] = tuple

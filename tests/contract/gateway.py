@@ -33,6 +33,7 @@ from serving.engine.tokens import ByteCounter
 from serving.gateway.app import create_app
 from serving.gateway.chat import ChatOptions, ChatParts, ChatService
 from tests.gateway.fakes import Guard, Ledger, Limiter, Masker, Outcome, Queue, Search, runtime
+from tests.signing import signer_for_tests
 from tests.stub_engine import StubEngine
 
 TENANTS = ("acme", "birch")
@@ -122,7 +123,7 @@ async def gateway(
     ledger = (OneForAllLedger if one_ledger else UsageLedger)(database)
     ledger.start()
     async with PrefixEngine(salted=salted).serving() as url:
-        engine = EngineClient(url, model="m", api_key="k")
+        engine = EngineClient(url, model="m", api_key="k", signer=signer_for_tests())
         parts = runtime(engine, search=Search(), limiter=Limiter(), ledger=Ledger())
         parts = replace(
             parts,

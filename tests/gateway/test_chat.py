@@ -128,6 +128,8 @@ async def test_a_caller_who_leaves_stops_the_engine_and_frees_the_slot(platform:
         await asyncio.sleep(0.01)
     ((tenant, record),) = platform.ledger.records
     assert (tenant, record.finish_reason) == ("voltbay", "cancelled")
+    assert record.cost is not None  # asked for, after the engine had stopped
+    assert record.cost.busy_seconds == 0.25
     assert platform.limiter.running == {"voltbay": 0}
 
 
@@ -135,7 +137,10 @@ async def test_every_request_is_recorded_for_its_own_tenant(platform: Platform) 
     await _ask(platform, "key-f")
     await _ask(platform, "key-v")
     assert [tenant for tenant, _ in platform.ledger.records] == ["fjellvik", "voltbay"]
-    assert platform.ledger.records[0][1].prompt_tokens == 50
+    record = platform.ledger.records[0][1]
+    assert record.prompt_tokens == 50
+    assert record.cost is not None
+    assert record.cost.busy_seconds == 0.5  # as the engine said with the answer
 
 
 async def test_a_malformed_body_is_refused_without_quoting_it(platform: Platform) -> None:

@@ -18,10 +18,10 @@ from isolation.testing.contexts import operator_for_tests, tenant_for_tests
 from rag.filters import AnyOf, Equals, Not
 from rag.store import predicate
 from rag.store.conditions import Every, Some, TextIs
-from rag.store.server import collection
 from rag.store.server.connection import ServerAddress
 from rag.store.server.placement import Placement, Routing
 from rag.store.server.rendering import rendered
+from rag.store.server.shared import _deletion
 from rag.store.server.store import ServerVectorStore
 from rag.testing.merchants import DIMENSION, FJELLVIK, QUESTION, everything_seen, found, put
 from rag.testing.twins import Place
@@ -118,8 +118,8 @@ async def test_one_forgotten_filter_is_caught(
         ("documents_of", "points/scroll filter"),
         ("everything_of", "points update_filter"),
         ("version_of", "points/batch set_payload.filter"),
-        ("other_versions_of", "points/batch delete.filter"),
-        ("document_of", "points/batch delete.filter"),
+        ("replaced_by", "points/batch delete.filter"),
+        ("versions_of", "points/batch delete.filter"),
     ],
 )
 async def test_a_predicate_without_the_tenant_is_caught(
@@ -186,7 +186,7 @@ def test_grpc_carries_the_same_predicates() -> None:
     selector = RestToGrpc.convert_shard_key_selector(route)
     assert selector.shard_keys[0].keyword == "tenant:fjellvik"
     assert selector.fallback.keyword == "shared:small"
-    deletion = collection._deletion(predicate.everything_of(FJELLVIK.tenant_id), route)
+    deletion = _deletion(predicate.everything_of(FJELLVIK.tenant_id), route)
     operation = RestToGrpc.convert_update_operation(deletion)
     assert operation.delete_points.points.filter.must[0].field.match.keyword == "fjellvik"
     assert operation.delete_points.shard_key_selector.fallback.keyword == "shared:small"

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, Protocol, TypeVar
 
 from qdrant_edge import (
     CountRequest,
     EdgeShard,
+    Filter,
     Fusion,
     IdfParams,
     Point,
@@ -22,13 +23,21 @@ from qdrant_edge import (
 
 from isolation.context import TenantContext
 from isolation.errors import CrossTenantError
-from isolation.tenant_id import TenantId
-from rag.documents import DocumentPage, DocumentVersion, EmbeddedChunk, Passage
+from rag.documents import DocumentPage, DocumentVersion, EmbeddedChunk, Passage, StoredChunk
 from rag.filters import Where
 from rag.store import predicate
 from rag.store.conditions import Every
+from rag.store.edge.hidden import Hidden
 from rag.store.edge.rendering import rendered
-from rag.store.payload import LISTED, READ, document_of, passage_of, payload_of
+from rag.store.edge.settling import remove, show
+from rag.store.payload import (
+    LISTED,
+    READ,
+    document_of,
+    passage_of,
+    payload_of,
+    stored_chunk_of,
+)
 from rag.store.point_ids import cursor, point_id
 from rag.store.port import HybridQuery, TenantCollection
 from rag.store.schema import BM25, DENSE, PREFETCH, RRF_K
@@ -40,6 +49,10 @@ _BATCH = 64
 
 class SharedShard(Protocol):
     """What the bound collection needs of the store that all tenants share."""
+
+    @property
+    def hidden(self) -> Hidden:
+        """What reads pass over."""
 
     def run(self, job: Callable[[EdgeShard], T]) -> T:
         """Run `job` on the shard, alone."""
@@ -65,30 +78,28 @@ class EdgeTenantCollection(TenantCollection):
         for chunk in chunks:
             self._store.check_vector(chunk.dense)
         for begin in range(0, len(chunks), _BATCH):
-            batch = chunks[begin : begin + _BATCH]
-            self._upsert([self._point(version, chunk) for chunk in batch])
+            self._upsert([self._point(version, chunk) for chunk in chunks[begin : begin + _BATCH]])
             await asyncio.sleep(0)
-        self._check_staged(version, len(chunks))
 
     def _upsert(self, points: list[Point]) -> None:
         # The second line behind ids that no other tenant can name: nobody else's point is changed.
         mine = rendered(predicate.everything_of(self._ctx.tenant_id))
         operation = UpdateOperation.upsert_points(points, mine)
+        ids = [point.id for point in points]
         self._store.run(lambda shard: shard.update(operation))
-
-    def _check_staged(self, version: DocumentVersion, chunks: int) -> None:
-        """A conditional upsert skips a foreign point silently: it is counted whether it did."""
-        mine = predicate.version_of(self._ctx.tenant_id, version.document_id, version.version)
-        if self._count(mine) < chunks:
+        # A conditional upsert skips a foreign point silently: it is looked up whether it did.
+        there = self._store.run(lambda shard: shard.retrieve(ids, [predicate.TENANT], False))
+        owners = [(record.payload or {})[predicate.TENANT] for record in there]
+        if owners != [self._ctx.tenant_id] * len(points):
             raise CrossTenantError("a write to the vector store")
 
-    async def publish(self, document_id: str, version: str) -> None:
-        tenant = self._ctx.tenant_id
-        self._store.run(lambda shard: settle(shard, tenant, document_id, version))
+    async def publish(
+        self, document_id: str, version: str, *, versions: Collection[str] | None = None
+    ) -> None:
+        await show(self._store, self._ctx.tenant_id, document_id, version, versions)
 
-    async def delete(self, document_id: str) -> None:
-        tenant = self._ctx.tenant_id
-        self._store.run(lambda shard: settle(shard, tenant, document_id, None))
+    async def delete(self, document_id: str, *, versions: Collection[str] | None = None) -> None:
+        await remove(self._store, self._ctx.tenant_id, document_id, versions)
 
     async def search(
         self, query: HybridQuery, *, limit: int, where: Where | None = None
@@ -101,38 +112,58 @@ class EdgeTenantCollection(TenantCollection):
         return [passage_of(self._ctx, hit.payload or {}, hit.score) for hit in hits]
 
     async def get(self, document_id: str) -> list[Passage]:
-        mine = rendered(predicate.visible_to(self._ctx, document_id))
+        mine = self._visible(predicate.visible_to(self._ctx, document_id))
         request = ScrollRequest(limit=1_000_000, filter=mine, with_payload=True)
         records, _ = self._store.run(lambda shard: shard.scroll(request))
         passages = [passage_of(self._ctx, record.payload or {}, 0.0) for record in records]
         return sorted(passages, key=lambda passage: passage.ordinal)
 
+    async def read(
+        self, document_id: str, version: str, ordinals: range, *, vectors: bool = False
+    ) -> list[StoredChunk]:
+        tenant = self._ctx.tenant_id
+        ids = [point_id(tenant, document_id, version, ordinal) for ordinal in ordinals]
+        request = ScrollRequest(
+            limit=len(ids),
+            filter=self._visible(predicate.chunks_of(self._ctx, ids)),
+            with_payload=True,
+            with_vector=[DENSE] if vectors else False,
+        )
+        records = self._store.run(lambda shard: shard.scroll(request)[0]) if ids else []
+        chunks = [
+            stored_chunk_of(self._ctx, record.payload or {}, _dense(record.vector))
+            for record in records
+        ]
+        return sorted(chunks, key=lambda stored: stored.chunk.ordinal)
+
     async def count(self) -> int:
-        return self._count(predicate.visible_to(self._ctx))
+        request = CountRequest(exact=True, filter=self._visible(predicate.visible_to(self._ctx)))
+        return self._store.run(lambda shard: shard.count(request))
 
     async def list(self, *, limit: int = 100, after: str | None = None) -> DocumentPage:
         request = ScrollRequest(
             offset=cursor(after),
             limit=limit,
-            filter=rendered(predicate.documents_of(self._ctx)),
+            filter=self._visible(predicate.documents_of(self._ctx)),
             with_payload=LISTED,
         )
         records, rest = self._store.run(lambda shard: shard.scroll(request))
         documents = [document_of(self._ctx, record.payload or {}) for record in records]
         return DocumentPage(documents, None if rest is None else str(rest))
 
-    def _count(self, mine: Every) -> int:
-        request = CountRequest(exact=True, filter=rendered(mine))
-        return self._store.run(lambda shard: shard.count(request))
+    def _visible(self, condition: Every) -> Filter:
+        """What a read asks for: `condition`, without what is hidden just now."""
+        hidden = self._store.hidden.conditions(self._ctx.tenant_id)
+        return rendered(Every((*condition.parts, *hidden)))
 
     def _hybrid(self, query: HybridQuery, limit: int, where: Where | None) -> QueryRequest:
-        mine = rendered(predicate.visible_to(self._ctx, where=where))
+        mine = self._visible(predicate.visible_to(self._ctx, where=where))
         wide = max(limit, PREFETCH)
         legs = [Prefetch(limit=wide, query=Query.Nearest(query.dense, using=DENSE), filter=mine)]
         if query.text:
             sparse = Query.Nearest(self._store.sparse_of_query(query.text), using=BM25)
             # Else other tenants' documents, or those of other groups, weigh this one's terms.
-            own = mine if where is None else rendered(predicate.visible_to(self._ctx))
+            own = mine if where is None else self._visible(predicate.visible_to(self._ctx))
             own_terms = SearchParams(idf=IdfParams(corpus=own))
             legs.append(Prefetch(limit=wide, query=sparse, filter=mine, params=own_terms))
         return QueryRequest(
@@ -152,14 +183,5 @@ class EdgeTenantCollection(TenantCollection):
         )
 
 
-def settle(shard: EdgeShard, tenant: TenantId, document_id: str, version: str | None) -> None:
-    """Show one version of a document and delete the others; None deletes all."""
-    if version is None:
-        mine = rendered(predicate.document_of(tenant, document_id))
-        shard.update(UpdateOperation.delete_points_by_filter(mine))
-        return
-    state = {predicate.STATE: predicate.PUBLISHED}
-    mine = rendered(predicate.version_of(tenant, document_id, version))
-    shard.update(UpdateOperation.set_payload_by_filter(mine, state))
-    others = rendered(predicate.other_versions_of(tenant, document_id, version))
-    shard.update(UpdateOperation.delete_points_by_filter(others))
+def _dense(vector: Any) -> list[float] | None:
+    return vector[DENSE] if vector else None

@@ -6,7 +6,7 @@ from typing import assert_never
 
 from qdrant_client import models
 
-from rag.store.conditions import Condition, Every, No, Some, TextAmong, TextIs, Within
+from rag.store.conditions import Condition, Every, No, PointAmong, Some, TextAmong, TextIs, Within
 
 
 def rendered(condition: Every) -> models.Filter:
@@ -22,6 +22,8 @@ def _rendered(condition: Condition) -> models.Condition:
             return models.FieldCondition(key=path, match=models.MatchAny(any=list(values)))
         case Within(path, at_least, at_most):
             return models.FieldCondition(key=path, range=models.Range(gte=at_least, lte=at_most))
+        case PointAmong(ids):
+            return models.HasIdCondition(has_id=[str(one) for one in ids])
         case Every():
             return rendered(condition)
         case Some(parts):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from qdrant_client import models
 from qdrant_edge import Bm25
 
@@ -10,11 +12,12 @@ from isolation.tenant_id import TenantId
 from rag.errors import StoreError
 from rag.store import predicate
 from rag.store.port import TenantCollection, VectorStore
-from rag.store.server.collection import ServerTenantCollection, SharedCollection
+from rag.store.server.collection import ServerTenantCollection
 from rag.store.server.connection import Connection, ServerAddress
 from rag.store.server.layout import open_collection
 from rag.store.server.placement import Placement
 from rag.store.server.rendering import rendered
+from rag.store.server.shared import SharedCollection
 
 
 class ServerVectorStore(VectorStore):
@@ -51,10 +54,16 @@ class ServerVectorStore(VectorStore):
         return ServerTenantCollection(self._shared, require_tenant(ctx, "the vector store"))
 
     async def settle(
-        self, operator: OperatorContext, tenant: TenantId, document_id: str, version: str | None
+        self,
+        operator: OperatorContext,
+        tenant: TenantId,
+        document_id: str,
+        version: str | None,
+        *,
+        versions: Collection[str] | None = None,
     ) -> None:
         require_operator(operator, "settling the vector store")
-        await self._shared.settle(tenant, document_id, version)
+        await self._shared.settle(tenant, document_id, version, versions)
 
     async def purge(self, operator: OperatorContext, tenant: TenantId) -> None:
         require_operator(operator, "purging the vector store")
