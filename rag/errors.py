@@ -9,6 +9,7 @@ RequestRefusedError
 ├── DocumentUnreadableError    422, a file is broken, empty, or of a kind that is not read
 ├── DocumentTooLargeError      413, a file exceeds a limit of the reader
 ├── DocumentNotFoundError      404, unknown or another tenant's: one answer
+├── DocumentBusyError          409, another writer has the document, or took it from a slow one
 ├── InvalidFilterError         400, of a search or of a document's metadata
 └── InvalidDocumentError       400
 """
@@ -55,6 +56,20 @@ class DocumentNotFoundError(RequestRefusedError):
 
     def __init__(self) -> None:
         super().__init__("There is no such document. List yours with GET /v1/documents.")
+
+
+class DocumentBusyError(RequestRefusedError):
+    """Another writer has the document, perhaps of another gateway; or took it over, because this
+    one was silent for too long."""
+
+    code = "document_busy"
+    status = 409
+
+    def __init__(self) -> None:
+        super().__init__(
+            "Another write of this document is under way. Send it again.",
+            headers={"Retry-After": "5"},
+        )
 
 
 class StoreError(BulkheadError):
