@@ -21,6 +21,7 @@ from serving.control.deletion import TenantDeletion
 from serving.control.tenants import TenantRegistry
 from serving.control.usage import UsageLedger
 from serving.data_folder import owned
+from serving.embedded.reconciling import Reconciling
 from serving.embedded.store import open_store
 from serving.gateway.runtime import Readiness, Runtime
 from serving.key_files import admin_key
@@ -70,7 +71,12 @@ async def open_core(settings: Settings) -> AsyncGenerator[Core, None]:
         usage.start()
         stack.push_async_callback(usage.close)
         ingestor = Ingestor(store, SqlDocumentCatalog(database), embedder)
-        await ingestor.reconcile(operator)
+        alone = settings.qdrant_url is None
+        await ingestor.reconcile(operator, alone=alone)
+        if not alone:
+            reconciling = Reconciling(ingestor, operator)
+            reconciling.start()
+            stack.push_async_callback(reconciling.close)
         spool = Spool(settings.data_dir / "spool")
         parsers = Parsers(spool, _limits(settings), at_once=settings.parsers)
         stack.callback(parsers.close)

@@ -29,6 +29,7 @@ from serving.control.database import Database, utc_now
 from serving.control.deletion import TenantDeletion
 from serving.control.tables import PendingWriteRow
 from serving.control.tenants import TenantRegistry
+from serving.embedded.reconciling import Reconciling
 from tests.gateway.fakes import Embedder
 from tests.rag.loopback import faults
 from tests.rag.loopback.server import Loopback, loopback
@@ -176,7 +177,11 @@ async def test_what_a_dead_gateway_left_is_finished_by_another_one(
             await dead.of(FJELLVIK).ingest(_document("last words"))
     assert await alive.reconcile(OPERATOR, alone=False) == 0  # it may be alive yet
     await gateways.silence()
-    assert await alive.reconcile(OPERATOR, alone=False) == 1
+    reconciling = Reconciling(alive, OPERATOR, every=0.01)
+    reconciling.start()
+    while await SqlDocumentCatalog(gateways.database).of(FJELLVIK).unfinished("returns"):
+        await asyncio.sleep(0.01)
+    await reconciling.close()
     assert await gateways.is_whole()
 
 
