@@ -122,6 +122,14 @@ class DocumentCatalog(ABC):
         """The tenant's own catalogue."""
 
     @abstractmethod
+    async def entries(self, operator: OperatorContext, tenant: TenantId) -> list[CatalogEntry]:
+        """All committed entries of a tenant, by document id: for what moves a tenant whole."""
+
+    @abstractmethod
+    async def chunks(self, operator: OperatorContext) -> dict[TenantId, int]:
+        """How many chunks each tenant's documents have; tenants without any are left out."""
+
+    @abstractmethod
     async def take_over(self, operator: OperatorContext, *, alone: bool) -> list[PendingWrite]:
         """Claim what `begin` noted, `finish` did not clear, and nobody holds any more.
 

@@ -3,6 +3,7 @@
 BulkheadError
 └── StoreError                 the vector store
     ├── StoreLockedError       another process owns the embedded shard
+    ├── PlacementError         409, there is but one shard for everybody
     ├── StoreUnavailableError  503, the Qdrant server does not answer; may be tried again
     └── UnsafeCollectionError  a collection would leak or lose recall; refused on open
 RequestRefusedError
@@ -15,6 +16,8 @@ RequestRefusedError
 """
 
 from __future__ import annotations
+
+from typing import ClassVar
 
 from isolation.errors import BulkheadError, RequestRefusedError
 
@@ -82,6 +85,19 @@ class StoreLockedError(StoreError):
     """Another process has the embedded shard open."""
 
     code = "store_locked"
+
+
+class PlacementError(StoreError):
+    """A tenant cannot get a shard of its own."""
+
+    code = "placement_unavailable"
+    status: ClassVar[int] = 409
+
+    def __init__(self) -> None:
+        super().__init__(
+            "There is one shard for everybody. Shards of tenants' own need a Qdrant cluster and "
+            "BULKHEAD_QDRANT_PLACEMENT=tiered."
+        )
 
 
 class StoreUnavailableError(StoreError, RequestRefusedError):

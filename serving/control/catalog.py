@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from datetime import UTC
 
-from sqlalchemy import ColumnElement, delete, or_, select, true
+from sqlalchemy import ColumnElement, delete, func, or_, select, true
 
 from isolation.access import Access
 from isolation.context import OperatorContext, TenantContext, require_operator, require_tenant
@@ -26,6 +26,20 @@ class SqlDocumentCatalog(DocumentCatalog):
 
     def of(self, ctx: TenantContext) -> TenantCatalog:
         return _SqlTenantCatalog(self._database, require_tenant(ctx, "the catalogue"))
+
+    async def entries(self, operator: OperatorContext, tenant: TenantId) -> list[CatalogEntry]:
+        require_operator(operator, "a tenant's catalogue")
+        query = select(DocumentRow).where(of_document(DocumentRow, tenant))
+        async with self._database.transaction() as session:
+            rows = (await session.scalars(query.order_by(DocumentRow.document_id))).all()
+        return [_entry(row) for row in rows]
+
+    async def chunks(self, operator: OperatorContext) -> dict[TenantId, int]:
+        require_operator(operator, "the tenants' sizes")
+        query = select(DocumentRow.tenant_id, func.sum(DocumentRow.chunks))
+        async with self._database.transaction() as session:
+            rows = await session.execute(query.group_by(DocumentRow.tenant_id))
+            return {TenantId(tenant): int(chunks) for tenant, chunks in rows}
 
     async def take_over(self, operator: OperatorContext, *, alone: bool) -> list[PendingWrite]:
         require_operator(operator, "the pending writes")

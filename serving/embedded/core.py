@@ -18,11 +18,12 @@ from serving.control.authentication import ApiKeyAuthenticator, OperatorKeyAuthe
 from serving.control.catalog import SqlDocumentCatalog
 from serving.control.database import Database
 from serving.control.deletion import TenantDeletion
+from serving.control.placement import TenantPlaces
 from serving.control.tenants import TenantRegistry
 from serving.control.usage import UsageLedger
 from serving.data_folder import owned
 from serving.embedded.reconciling import Reconciling
-from serving.embedded.store import open_store
+from serving.embedded.store import open_store, placement_of
 from serving.gateway.runtime import Readiness, Runtime
 from serving.key_files import admin_key
 from serving.metering.metrics import Metrics
@@ -45,6 +46,7 @@ class Core:
     spool: Spool
     parsers: Parsers
     deletion: TenantDeletion
+    places: TenantPlaces
     retriever: Retriever
     usage: UsageLedger
 
@@ -70,7 +72,8 @@ async def open_core(settings: Settings) -> AsyncGenerator[Core, None]:
         usage = UsageLedger(database)
         usage.start()
         stack.push_async_callback(usage.close)
-        ingestor = Ingestor(store, SqlDocumentCatalog(database), embedder)
+        catalog = SqlDocumentCatalog(database)
+        ingestor = Ingestor(store, catalog, embedder)
         alone = settings.qdrant_url is None
         await ingestor.reconcile(operator, alone=alone)
         if not alone:
@@ -96,6 +99,7 @@ async def open_core(settings: Settings) -> AsyncGenerator[Core, None]:
             spool=spool,
             parsers=parsers,
             deletion=deletion,
+            places=TenantPlaces(registry, catalog, placement_of(store)),
             retriever=Retriever(store, embedder),
             usage=usage,
         )
@@ -107,6 +111,7 @@ def runtime_without_engine(core: Core) -> Runtime:
         settings=core.settings,
         registry=core.registry,
         deletion=core.deletion,
+        places=core.places,
         usage=core.usage,
         metrics=Metrics(),
         tenants_keys=core.tenants_keys,

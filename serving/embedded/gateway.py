@@ -71,6 +71,7 @@ def _runtime(
         settings=core.settings,
         registry=core.registry,
         deletion=core.deletion,
+        places=core.places,
         usage=core.usage,
         metrics=Metrics(),
         tenants_keys=core.tenants_keys,

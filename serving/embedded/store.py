@@ -6,6 +6,7 @@ from urllib.parse import urlsplit
 
 from rag.errors import StoreUnavailableError
 from rag.store.edge.store import EdgeVectorStore
+from rag.store.placement import OneShard, TenantPlacement
 from rag.store.port import VectorStore
 from rag.store.server.connection import ServerAddress
 from rag.store.server.store import ServerVectorStore
@@ -39,6 +40,11 @@ async def open_store(settings: Settings, dimension: int) -> VectorStore:
         )
     except StoreUnavailableError:
         raise StartupError("No Qdrant server answers at BULKHEAD_QDRANT_URL.") from None
+
+
+def placement_of(store: VectorStore) -> TenantPlacement:
+    """How tenants are placed in it."""
+    return store.placement if isinstance(store, ServerVectorStore) else OneShard()
 
 
 def open_edge(settings: Settings, dimension: int) -> EdgeVectorStore:

@@ -9,6 +9,7 @@ from rag.embedding.port import Embedder
 from rag.reading.parsers import Parsers
 from rag.spool import Spool
 from serving.control.deletion import TenantDeletion
+from serving.control.placement import TenantPlaces
 from serving.control.tenants import TenantRegistry
 from serving.control.usage import UsageLedger
 from serving.gateway.chat import ChatService
@@ -53,6 +54,7 @@ class Runtime:
     settings: Settings
     registry: TenantRegistry
     deletion: TenantDeletion
+    places: TenantPlaces
     usage: UsageLedger
     metrics: Metrics
     tenants_keys: TenantAuthenticator

@@ -24,6 +24,7 @@ TEXTS = {"fjellvik": "Returns within 30 days.", "voltbay": "Returns within 14 da
 @dataclass
 class Platform:
     server: Loopback
+    operator: httpx.AsyncClient
     tenants: dict[str, httpx.AsyncClient]
 
     async def search(self, tenant: str) -> httpx.Response:
@@ -32,10 +33,15 @@ class Platform:
 
 
 @pytest.fixture
-async def platform(tmp_path: Path) -> AsyncGenerator[Platform, None]:
+async def platform(
+    tmp_path: Path, request: pytest.FixtureRequest
+) -> AsyncGenerator[Platform, None]:
     async with loopback() as server:
         settings = Settings(
-            data_dir=tmp_path / "data", qdrant_url=server.url, qdrant_timeout_seconds=1
+            data_dir=tmp_path / "data",
+            qdrant_url=server.url,
+            qdrant_timeout_seconds=1,
+            qdrant_placement=getattr(request, "param", "shared"),
         )
         async with open_core(settings) as core:
             transport = httpx.ASGITransport(
@@ -43,7 +49,7 @@ async def platform(tmp_path: Path) -> AsyncGenerator[Platform, None]:
             )
             operator = _client(transport, admin_key(settings))
             tenants = {name: await _tenant(operator, transport, name) for name in TEXTS}
-            yield Platform(server, tenants)
+            yield Platform(server, operator, tenants)
             server.fault = None
 
 
@@ -88,3 +94,35 @@ async def test_a_server_that_is_gone_is_a_503_with_a_code_and_a_time(platform: P
 async def test_a_url_that_is_none_is_refused(tmp_path: Path, url: str) -> None:
     with pytest.raises(StartupError, match="BULKHEAD_QDRANT"):
         await open_store(Settings(data_dir=tmp_path, qdrant_url=url), 4)
+
+
+async def _places(platform: Platform) -> dict[str, str]:
+    answer = await platform.operator.get("/admin/v1/tenants")
+    return {tenant["id"]: tenant["placement"] for tenant in answer.json()["data"]}
+
+
+@pytest.mark.parametrize("platform", ["tiered"], indirect=True)
+async def test_the_operator_promotes_a_tenant_and_sees_it(platform: Platform) -> None:
+    assert await _places(platform) == {"fjellvik": "shared", "voltbay": "shared"}
+    for _ in range(2):
+        answer = await platform.operator.post("/admin/v1/tenants/fjellvik/promote")
+        assert answer.json() == {
+            "object": "tenant",
+            "id": "fjellvik",
+            "placement": "own",
+            "chunks": 1,
+        }
+    assert await _places(platform) == {"fjellvik": "own", "voltbay": "shared"}
+    for name, text in TEXTS.items():
+        (passage,) = (await platform.search(name)).json()["data"]
+        assert text in passage["text"]
+    unknown = await platform.operator.post("/admin/v1/tenants/nobody/promote")
+    assert unknown.status_code == 404
+
+
+async def test_without_tiers_a_promotion_says_what_it_needs(platform: Platform) -> None:
+    answer = await platform.operator.post("/admin/v1/tenants/fjellvik/promote")
+    assert (answer.status_code, answer.json()["code"]) == (409, "placement_unavailable")
+    assert "BULKHEAD_QDRANT_PLACEMENT" in answer.json()["detail"]
+    forbidden = await platform.tenants["fjellvik"].post("/admin/v1/tenants/fjellvik/promote")
+    assert forbidden.status_code == 401

@@ -24,6 +24,7 @@ from rag.reading.parsers import Parsers
 from rag.spool import Spool
 from serving.control.database import Database
 from serving.control.deletion import TenantDeletion
+from serving.control.placement import TenantPlaces
 from serving.control.tenants import TenantRegistry
 from serving.control.usage import UsageLedger
 from serving.engine.client import EngineClient
@@ -291,6 +292,7 @@ def runtime(
         # The operator's routes are tested on the real database (tests/embedded).
         registry=TenantRegistry(cast("Database", None)),
         deletion=cast("TenantDeletion", None),
+        places=cast("TenantPlaces", None),
         usage=UsageLedger(cast("Database", None)),
         metrics=Metrics(),
         tenants_keys=Keys(),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections import Counter
 
 from isolation.context import OperatorContext, TenantContext
 from isolation.tenant_id import TenantId
@@ -18,6 +19,15 @@ class InMemoryCatalog(DocumentCatalog):
 
     def of(self, ctx: TenantContext) -> TenantCatalog:
         return _Tenant(self, ctx)
+
+    async def entries(self, operator: OperatorContext, tenant: TenantId) -> list[CatalogEntry]:
+        return [entry for key, entry in sorted(self.entries.items()) if key[0] == tenant]
+
+    async def chunks(self, operator: OperatorContext) -> dict[TenantId, int]:
+        counts: Counter[TenantId] = Counter()
+        for (tenant, _), entry in self.entries.items():
+            counts[tenant] += entry.chunks
+        return dict(counts)
 
     async def take_over(self, operator: OperatorContext, *, alone: bool) -> list[PendingWrite]:
         left = [key for key, claim in self.begun.items() if alone or claim.token not in self.held]

@@ -11,11 +11,13 @@ from isolation.context import OperatorContext, TenantContext, require_operator, 
 from isolation.tenant_id import TenantId
 from rag.errors import StoreError
 from rag.store import predicate
+from rag.store.placement import OneShard, TenantPlacement
 from rag.store.port import TenantCollection, VectorStore
 from rag.store.server.collection import ServerTenantCollection
 from rag.store.server.connection import Connection, ServerAddress
 from rag.store.server.layout import open_collection
-from rag.store.server.placement import Placement
+from rag.store.server.placement import Placement, own_shard
+from rag.store.server.promotion import TieredPlacement
 from rag.store.server.rendering import rendered
 from rag.store.server.shared import SharedCollection
 
@@ -53,6 +55,13 @@ class ServerVectorStore(VectorStore):
     def of(self, ctx: TenantContext) -> TenantCollection:
         return ServerTenantCollection(self._shared, require_tenant(ctx, "the vector store"))
 
+    @property
+    def placement(self) -> TenantPlacement:
+        """How tenants are moved to shards of their own."""
+        if self._shared.routing.placement == "shared":
+            return OneShard()
+        return TieredPlacement(self._shared)
+
     async def settle(
         self,
         operator: OperatorContext,
@@ -77,6 +86,14 @@ class ServerVectorStore(VectorStore):
         )
         if left.count:
             raise StoreError("Points of the tenant are still there; delete it again.")
+        if shared.routing.placement == "tiered":
+            await self._drop_shard(tenant)
+
+    async def _drop_shard(self, tenant: TenantId) -> None:
+        shared, connection = self._shared, self._shared.connection
+        answer = await connection.read(lambda: connection.client.list_shard_keys(shared.name))
+        if (own := own_shard(tenant)) in [one.key for one in answer.shard_keys or []]:
+            await connection.write(lambda: connection.client.delete_shard_key(shared.name, own))
 
     async def close(self) -> None:
         await self._shared.connection.close()
