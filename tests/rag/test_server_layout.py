@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import hashlib
+import hmac
+import json
+import time
 from collections.abc import AsyncGenerator
 from typing import Any
 
@@ -12,6 +17,7 @@ from rag.errors import UnsafeCollectionError
 from rag.store.server.connection import ServerAddress
 from rag.store.server.placement import Placement
 from rag.store.server.store import ServerVectorStore
+from rag.store.server.token import collection_token
 from rag.testing.merchants import DIMENSION, plant
 from tests.rag.loopback.server import Loopback, loopback
 
@@ -134,3 +140,12 @@ async def test_a_tiered_collection_needs_its_shared_shard() -> None:
         server.collections["bulkhead"].drop_shard("shared:small")
         with pytest.raises(UnsafeCollectionError, match="shared:small"):
             await _open(server, placement="tiered")
+
+
+def test_a_token_opens_one_collection_for_a_time_and_is_signed_with_the_servers_key() -> None:
+    header, claims, signature = collection_token("key", "bulkhead", 60).split(".")
+    body = json.loads(base64.urlsafe_b64decode(claims + "=="))
+    assert body["access"] == [{"collection": "bulkhead", "access": "rw"}]
+    assert 0 < body["exp"] - time.time() <= 60
+    right = hmac.new(b"key", f"{header}.{claims}".encode(), hashlib.sha256).digest()
+    assert base64.urlsafe_b64decode(signature + "=") == right
