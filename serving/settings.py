@@ -42,7 +42,14 @@ class Settings(BaseSettings):
 
     database_url: str | None = None
     redis_url: str | None = None
+
     qdrant_url: str | None = None
+    qdrant_api_key: SecretStr | None = None
+    qdrant_collection: str = Field("bulkhead", pattern=r"^[A-Za-z0-9_-]{1,200}$")
+    qdrant_placement: Literal["shared", "tiered"] = "shared"
+    qdrant_timeout_seconds: float = Field(10.0, ge=1, le=300)
+    qdrant_grpc: Switch = "off"
+    qdrant_grpc_port: int = Field(6334, ge=1, le=65535)
 
     engine_urls: list[str] = []
     engine_key: SecretStr | None = None

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from isolation.context import OperatorContext, TenantContext
@@ -55,12 +55,21 @@ class TenantCollection(ABC):
         """
 
     @abstractmethod
-    async def publish(self, document_id: str, version: str) -> None:
-        """Show `version` and delete every other version of the document, as one step."""
+    async def publish(
+        self, document_id: str, version: str, *, versions: Collection[str] | None = None
+    ) -> None:
+        """Show `version` and delete every other version of the document, as one step.
+
+        versions: of these only. A writer that names what it replaces deletes nothing that came
+        after it, however late it is.
+        """
 
     @abstractmethod
-    async def delete(self, document_id: str) -> None:
-        """Delete every version of the document, staged ones too. Unknown ids are no error."""
+    async def delete(self, document_id: str, *, versions: Collection[str] | None = None) -> None:
+        """Delete every version of the document, staged ones too. Unknown ids are no error.
+
+        versions: these only.
+        """
 
     @abstractmethod
     async def search(
@@ -121,12 +130,18 @@ class VectorStore(ABC):
 
     @abstractmethod
     async def settle(
-        self, operator: OperatorContext, tenant: TenantId, document_id: str, version: str | None
+        self,
+        operator: OperatorContext,
+        tenant: TenantId,
+        document_id: str,
+        version: str | None,
+        *,
+        versions: Collection[str] | None = None,
     ) -> None:
         """Finish an interrupted write at open: publish `version`, or delete all when None.
 
-        The committed version is published and every other one deleted; it is the operator's
-        because no tenant is there to ask for it.
+        The committed version is published and every other one deleted, of `versions` where they
+        are given; it is the operator's because no tenant is there to ask for it.
         """
 
     @abstractmethod

@@ -5,7 +5,7 @@ With the tenant's predicate in the query it is as right as any; the contract tak
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from isolation.context import OperatorContext, TenantContext
 from isolation.tenant_id import TenantId
@@ -31,9 +31,15 @@ class PostFiltered(VectorStore):
         return _PostFilteredCollection(self._store.of(ctx), ctx)
 
     async def settle(
-        self, operator: OperatorContext, tenant: TenantId, document_id: str, version: str | None
+        self,
+        operator: OperatorContext,
+        tenant: TenantId,
+        document_id: str,
+        version: str | None,
+        *,
+        versions: Collection[str] | None = None,
     ) -> None:
-        await self._store.settle(operator, tenant, document_id, version)
+        await self._store.settle(operator, tenant, document_id, version, versions=versions)
 
     async def purge(self, operator: OperatorContext, tenant: TenantId) -> None:
         await self._store.purge(operator, tenant)
@@ -50,11 +56,13 @@ class _PostFilteredCollection(TenantCollection):
     async def stage(self, version: DocumentVersion, chunks: Sequence[EmbeddedChunk]) -> None:
         await self._everybodys.stage(version, chunks)
 
-    async def publish(self, document_id: str, version: str) -> None:
-        await self._everybodys.publish(document_id, version)
+    async def publish(
+        self, document_id: str, version: str, *, versions: Collection[str] | None = None
+    ) -> None:
+        await self._everybodys.publish(document_id, version, versions=versions)
 
-    async def delete(self, document_id: str) -> None:
-        await self._everybodys.delete(document_id)
+    async def delete(self, document_id: str, *, versions: Collection[str] | None = None) -> None:
+        await self._everybodys.delete(document_id, versions=versions)
 
     async def search(
         self,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.table import Table
@@ -28,10 +28,26 @@ def add(tenant: str, tier: str = "starter", url: _Url = None) -> None:
 def list_tenants(url: _Url = None) -> None:
     """All tenants."""
     answer = run_as_operator(url, lambda client: call(client, "GET", "/admin/v1/tenants"))
-    table = Table("tenant", "tier", "state")
+    table = Table("tenant", "tier", "state", "chunks", "shard")
     for tenant in answer["data"]:
-        table.add_row(tenant["id"], tenant["tier"], tenant["state"])
+        shard = "shared, large" if _may_be_promoted(tenant) else tenant["placement"]
+        table.add_row(tenant["id"], tenant["tier"], tenant["state"], f"{tenant['chunks']:,}", shard)
     out.print(table)
+
+
+def _may_be_promoted(tenant: dict[str, Any]) -> bool:
+    return bool(tenant["large"]) and tenant["placement"] == "shared"
+
+
+@tenants.command("promote")
+def promote(tenant: str, url: _Url = None) -> None:
+    """Give a large tenant a shard of its own on a Qdrant cluster, while it is served.
+
+    It may be repeated after any failure, and goes on where it stopped.
+    """
+    path = f"/admin/v1/tenants/{tenant}/promote"
+    answer = run_as_operator(url, lambda client: call(client, "POST", path))
+    out.print(f"{tenant}: on a shard of its own ({answer['chunks']:,} chunks)", markup=False)
 
 
 @tenants.command("suspend")

@@ -82,12 +82,19 @@ class DocumentGroupRow(Base):
 
 
 class PendingWriteRow(Base):
-    """A write to the knowledge base that was begun and not finished."""
+    """A write to the knowledge base that was begun and not finished.
+
+    `token` is its writer's, who holds the document until `expires_at`. `versions`: all that the
+    store may hold of the document; null where that is not known.
+    """
 
     __tablename__ = "pending_writes"
 
     tenant_id: Mapped[str] = mapped_column(String(63), primary_key=True)
     document_id: Mapped[str] = mapped_column(String(256), primary_key=True)
+    token: Mapped[str] = mapped_column(String(32))
+    expires_at: Mapped[datetime]
+    versions: Mapped[list[str] | None] = mapped_column(JSON(none_as_null=True))
 
 
 class MaskingPolicyRow(Base):

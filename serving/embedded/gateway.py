@@ -81,6 +81,7 @@ def _runtime(
         registry=core.registry,
         policies=core.policies,
         deletion=core.deletion,
+        places=core.places,
         usage=core.usage,
         metrics=metrics,
         tenants_keys=core.tenants_keys,

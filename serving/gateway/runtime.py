@@ -11,6 +11,7 @@ from rag.spool import Spool
 from serving.adapters.registry import AdapterRegistry
 from serving.adapters.uploads import Uploads
 from serving.control.deletion import TenantDeletion
+from serving.control.placement import TenantPlaces
 from serving.control.policies import PolicyRegistry
 from serving.control.residency import ResidencyLedger
 from serving.control.tenants import TenantRegistry
@@ -68,6 +69,7 @@ class Runtime:
     registry: TenantRegistry
     policies: PolicyRegistry
     deletion: TenantDeletion
+    places: TenantPlaces
     usage: UsageLedger
     metrics: Metrics
     tenants_keys: TenantAuthenticator

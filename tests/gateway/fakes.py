@@ -25,6 +25,7 @@ from rag.retrieval.follow_up import Question
 from rag.spool import Spool
 from serving.control.database import Database
 from serving.control.deletion import TenantDeletion
+from serving.control.placement import TenantPlaces
 from serving.control.policies import PolicyRegistry
 from serving.control.tenants import TenantRegistry
 from serving.control.usage import UsageLedger
@@ -315,6 +316,7 @@ def runtime(
         registry=TenantRegistry(cast("Database", None)),
         policies=PolicyRegistry(cast("Database", None)),
         deletion=cast("TenantDeletion", None),
+        places=cast("TenantPlaces", None),
         usage=UsageLedger(cast("Database", None)),
         metrics=Metrics(),
         tenants_keys=Keys(),

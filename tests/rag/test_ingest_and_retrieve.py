@@ -107,7 +107,7 @@ async def test_a_write_cut_short_leaves_exactly_one_version(
 ) -> None:
     await _ingest_both(knowledge)
 
-    async def cut(*_: object) -> None:
+    async def cut(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:

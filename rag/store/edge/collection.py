@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, Protocol, TypeVar
-from uuid import UUID
 
 from qdrant_edge import (
     CountRequest,
@@ -17,7 +16,7 @@ from qdrant_edge import (
 )
 
 from isolation.context import TenantContext
-from isolation.errors import CrossTenantError, InvalidRequestError
+from isolation.errors import CrossTenantError
 from rag.documents import (
     DocumentPage,
     DocumentVersion,
@@ -30,10 +29,10 @@ from rag.filters import Where
 from rag.store import predicate
 from rag.store.conditions import Every
 from rag.store.edge.hidden import Hidden
-from rag.store.edge.hybrid import HybridRequest, cosine
-from rag.store.edge.layout import BM25, DENSE
+from rag.store.edge.hybrid import HybridRequest
 from rag.store.edge.rendering import rendered
 from rag.store.edge.settling import remove, show
+from rag.store.fusion import cosine
 from rag.store.payload import (
     LISTED,
     READ,
@@ -42,8 +41,9 @@ from rag.store.payload import (
     payload_of,
     stored_chunk_of,
 )
-from rag.store.point_ids import point_id
+from rag.store.point_ids import cursor, point_id
 from rag.store.port import HybridQuery, TenantCollection
+from rag.store.schema import BM25, DENSE
 
 T = TypeVar("T")
 # One call holds the GIL to its end: a large document is written in pieces, and others run between.
@@ -96,11 +96,13 @@ class EdgeTenantCollection(TenantCollection):
         if owners != [self._ctx.tenant_id] * len(points):
             raise CrossTenantError("a write to the vector store")
 
-    async def publish(self, document_id: str, version: str) -> None:
-        await show(self._store, self._ctx.tenant_id, document_id, version)
+    async def publish(
+        self, document_id: str, version: str, *, versions: Collection[str] | None = None
+    ) -> None:
+        await show(self._store, self._ctx.tenant_id, document_id, version, versions)
 
-    async def delete(self, document_id: str) -> None:
-        await remove(self._store, self._ctx.tenant_id, document_id)
+    async def delete(self, document_id: str, *, versions: Collection[str] | None = None) -> None:
+        await remove(self._store, self._ctx.tenant_id, document_id, versions)
 
     async def search(
         self,
@@ -117,7 +119,9 @@ class EdgeTenantCollection(TenantCollection):
             return []
         hits = self._store.run(lambda shard: shard.query(built))
         return [
-            passage_of(self._ctx, hit.payload or {}, hit.score, cosine(compared, hit.vector))
+            passage_of(
+                self._ctx, hit.payload or {}, hit.score, cosine(compared, _dense(hit.vector))
+            )
             for hit in hits
         ]
 
@@ -161,7 +165,7 @@ class EdgeTenantCollection(TenantCollection):
 
     async def list(self, *, limit: int = 100, after: str | None = None) -> DocumentPage:
         request = ScrollRequest(
-            offset=_point_id(after),
+            offset=cursor(after),
             limit=limit,
             filter=self._visible(predicate.documents_of(self._ctx)),
             with_payload=LISTED,
@@ -195,15 +199,6 @@ class EdgeTenantCollection(TenantCollection):
             vector={DENSE: chunk.dense, BM25: self._store.sparse_of_document(chunk.chunk.text)},
             payload=payload_of(self._ctx, version, chunk.chunk),
         )
-
-
-def _point_id(after: str | None) -> UUID | None:
-    if after is None:
-        return None
-    try:
-        return UUID(after)
-    except ValueError:
-        raise InvalidRequestError("'after' is what a listing gave.", param="after") from None
 
 
 def _dense(vector: Any) -> list[float] | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from operator import mul
 from typing import Any
 
 from qdrant_edge import (
@@ -17,9 +16,9 @@ from qdrant_edge import (
     SearchParams,
 )
 
-from rag.store.edge.layout import BM25, DENSE
 from rag.store.fusion import LEXICAL, PREFETCH, UNSEEN
 from rag.store.payload import READ
+from rag.store.schema import BM25, DENSE
 
 
 @dataclass(slots=True)
@@ -67,8 +66,3 @@ class HybridRequest:
         self._unseen[score] = unseen
         wide = max(self.limit, PREFETCH)
         self._legs.append(Prefetch(limit=wide, query=query, filter=self.mine, params=params))
-
-
-def cosine(query: list[float], vectors: Any) -> float:
-    """Of a dense query and a hit, both of unit length; 0 without a dense query."""
-    return sum(map(mul, query, vectors[DENSE])) if query else 0.0
