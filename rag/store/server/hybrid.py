@@ -60,6 +60,6 @@ class HybridRequest:
         self._parts.append(models.MultExpression(mult=[weight, score]))
         self._unseen[score] = unseen
         wide = max(self.limit, PREFETCH)
-        leg = models.Prefetch(query=query, using=using, filter=self.mine, limit=wide)
-        leg.params = params
-        self.legs.append(leg)
+        self.legs.append(
+            models.Prefetch(query=query, using=using, filter=self.mine, limit=wide, params=params)
+        )
