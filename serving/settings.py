@@ -68,6 +68,13 @@ class Settings(BaseSettings):
 
     retrieval: Switch = "on"
     masking: Switch = "on"
+    refusal: Switch = "on"
+    refusal_threshold: float = Field(0.35, ge=0, le=1)
+    refusal_text: str = Field(
+        "I could not find anything about that in the documents I have, so I cannot answer it.",
+        min_length=1,
+    )
+    refusal_texts: dict[str, str] = {}
     top_k: int = Field(3, ge=1, le=20)
     passage_tokens: int = Field(420, ge=50)
     default_max_tokens: int = Field(160, ge=1)

@@ -10,6 +10,7 @@ import typer
 from rich.progress import Progress
 from rich.table import Table
 
+from evals.cli import quality
 from evals.cli.bench_engine_cache import engine_cache
 from evals.cli.bench_masking import masking
 from evals.cli.bench_retrieval import retrieval
@@ -22,6 +23,7 @@ app = typer.Typer(help="Benchmarks; results are JSON with machine, versions and 
 app.command()(masking)
 app.command()(retrieval)
 app.command("engine-cache")(engine_cache)
+app.command("quality")(quality.command)
 
 
 @app.command()

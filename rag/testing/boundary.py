@@ -159,6 +159,7 @@ class BoundaryContract:
             "title",
             "text",
             "score",
+            "similarity",
         }
         assert str(point_id(FJELLVIK.tenant_id, "returns", "v1", 0)) not in repr(passage)
 

@@ -11,7 +11,7 @@ from rag.embedding.minilm import MiniLmEmbedder
 from rag.ingest import Ingestor
 from rag.reading.limits import ReadingLimits
 from rag.reading.parsers import Parsers
-from rag.retrieve import Retriever
+from rag.retrieval.retriever import Retriever
 from rag.spool import Spool
 from rag.store.edge.store import EdgeVectorStore
 from serving.control.authentication import ApiKeyAuthenticator, OperatorKeyAuthenticator

@@ -20,6 +20,7 @@ from serving.embedded.valkey import open_valkey
 from serving.engine.launch import Worker
 from serving.engine.tokens import ByteCounter, TokenCounter, TokenizerCounter
 from serving.gateway.chat import ChatOptions, ChatParts, ChatService
+from serving.gateway.refusal import Refusal
 from serving.gateway.runtime import DemoTenant, Readiness, Runtime
 from serving.key_files import derived_key
 from serving.metering.metrics import Metrics
@@ -62,6 +63,7 @@ async def open_gateway(
             usage=core.usage,
             masker=masker,
             retriever=core.retriever if settings.retrieval == "on" else None,
+            refusal=_refusal(settings),
             guard=_guards(settings),
             models=await _models(core, engine, metrics, stack),
         )
@@ -119,6 +121,12 @@ def _token_counter(model: Path | None) -> Callable[[], TokenCounter]:
 def _guards(settings: Settings) -> Callable[[object], LinkGuard]:
     guard = LinkGuard(frozenset(host.lower() for host in settings.link_hosts))
     return lambda ctx: guard
+
+
+def _refusal(settings: Settings) -> Refusal | None:
+    if settings.refusal == "off" or settings.retrieval == "off":
+        return None
+    return Refusal(settings.refusal_threshold, settings.refusal_text, settings.refusal_texts)
 
 
 def _options(settings: Settings) -> ChatOptions:

@@ -13,16 +13,21 @@ from isolation.namespaces import CacheScope, NamespaceDeriver
 from isolation.streaming import Chain, StreamTransform
 from rag.documents import Passage
 from rag.prompt import Message, Prompt, assemble
+from rag.retrieval.follow_up import Question, question_of
+from rag.retrieval.small_talk import is_small_talk
 from serving.admission.context_cap import check_context
-from serving.engine.client import Delta, EngineClient, Job, TenantEngine
+from serving.engine.client import Delta, EngineClient, Job, TenantEngine, TokenUsage
 from serving.engine.tokens import TokenCounter
 from serving.errors import EngineUnavailableError
 from serving.gateway.answer import AnswerEnd, AnswerPart, AnswerText, cite
 from serving.gateway.chat_request import ChatRequest
 from serving.gateway.model_choice import ModelChoice, choose_model
 from serving.gateway.ports import Concurrency, Guard, Lease, Masker, Models, Queue, Retrieval, Vault
+from serving.gateway.refusal import Refusal
 from serving.metering.meter import Meter
 from serving.metering.usage import UsageSink
+
+_NO_TOKENS = TokenUsage(0, 0, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +44,9 @@ class ChatOptions:
 class ChatParts:
     """The shared parts. None of them shows a tenant's state before it is bound.
 
-    `engine` raises `EngineUnavailableError` until a probed engine is there; `masker` and
-    `retriever` are None where the operator switched them off, as `models` is: base model only.
+    `engine` raises `EngineUnavailableError` until a probed engine is there; `masker`,
+    `retriever` and `refusal` are None where the operator switched them off, as `models` is: base
+    model only.
     """
 
     engine: Callable[[], EngineClient]
@@ -52,6 +58,7 @@ class ChatParts:
     usage: UsageSink
     masker: Masker | None
     retriever: Retrieval | None
+    refusal: Refusal | None
     guard: Callable[[TenantContext], Guard]
     models: Models | None = None
 
@@ -99,6 +106,10 @@ class TenantChat:
         async with self._parts.limiter.of(self._ctx).slot(meter.request_id):
             try:
                 prepared = await self._prepare(request, model, meter)
+                if isinstance(prepared, str):
+                    yield AnswerText(meter.emitted(prepared))
+                    yield AnswerEnd("stop", [], _NO_TOKENS)
+                    return
                 async with aclosing(self._generate(engine, model, prepared, meter)) as parts:
                     async for part in parts:
                         yield part
@@ -109,7 +120,10 @@ class TenantChat:
         models = self._parts.models
         return await choose_model(None if models is None else models.of(self._ctx), name)
 
-    async def _prepare(self, request: ChatRequest, model: ModelChoice, meter: Meter) -> _Prepared:
+    async def _prepare(
+        self, request: ChatRequest, model: ModelChoice, meter: Meter
+    ) -> _Prepared | str:
+        """What to generate, or what to say without generating."""
         conversation = [turn.message() for turn in request.messages]
         max_tokens = request.output_limit or self._options.default_max_tokens
         tokens = self._parts.tokens()
@@ -119,7 +133,12 @@ class TenantChat:
         check_context(self._ctx, asked + passage_budget + max_tokens)
         model.prefetch()
         masked, vault = await self._mask(conversation)
-        passages = await self._retrieve(conversation[-1].content)
+        # The original text: the search stays inside the gateway, and a placeholder finds nothing.
+        question = question_of(conversation)
+        talk = self._parts.retriever is None or is_small_talk(question.text)
+        passages = [] if talk else await self._retrieve(question)
+        if not talk and (said := self._refused(question, passages)):
+            return said
         prompt = assemble(
             self._ctx,
             masked,
@@ -141,11 +160,14 @@ class TenantChat:
         turns = zip(conversation, masked.texts, strict=True)
         return [replace(turn, content=text) for turn, text in turns], masked.vault
 
-    async def _retrieve(self, question: str) -> list[Passage]:
-        # The original text: the search stays inside the gateway, and a placeholder finds nothing.
+    async def _retrieve(self, question: Question) -> list[Passage]:
         if self._parts.retriever is None:
             return []
         return await self._parts.retriever.of(self._ctx).search(question, limit=self._options.top_k)
+
+    def _refused(self, question: Question, passages: list[Passage]) -> str | None:
+        refusal = self._parts.refusal
+        return None if refusal is None else refusal.of(self._ctx, question, passages)
 
     def _job(self, request: ChatRequest, prompt: Prompt, max_tokens: int, meter: Meter) -> Job:
         return Job(

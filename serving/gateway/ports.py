@@ -11,6 +11,7 @@ from isolation.streaming import StreamTransform
 from rag.catalog import CatalogEntry
 from rag.documents import Passage, Source
 from rag.filters import Where
+from rag.retrieval.follow_up import Question
 from serving.adapters.ports import AdapterRecord
 from serving.engine.client import Delta
 
@@ -54,7 +55,9 @@ class Guard(Protocol):
 class TenantRetrieval(Protocol):
     """One tenant's search."""
 
-    async def search(self, text: str, *, limit: int, where: Where | None = None) -> list[Passage]:
+    async def search(
+        self, question: Question, *, limit: int, where: Where | None = None
+    ) -> list[Passage]:
         """The best passages, best first."""
 
 

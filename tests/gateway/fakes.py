@@ -21,6 +21,7 @@ from rag.errors import DocumentNotFoundError
 from rag.filters import Where
 from rag.reading.limits import ReadingLimits
 from rag.reading.parsers import Parsers
+from rag.retrieval.follow_up import Question
 from rag.spool import Spool
 from serving.control.database import Database
 from serving.control.deletion import TenantDeletion
@@ -30,6 +31,7 @@ from serving.engine.client import EngineClient
 from serving.engine.tokens import ByteCounter
 from serving.errors import ConcurrencyLimitError
 from serving.gateway.chat import ChatOptions, ChatParts, ChatService
+from serving.gateway.refusal import Refusal
 from serving.gateway.runtime import DemoTenant, Readiness, Runtime
 from serving.metering.metrics import Metrics
 from serving.metering.usage import UsageRecord
@@ -69,7 +71,9 @@ class TenantSearch:
     search_of: Search
     ctx: TenantContext
 
-    async def search(self, text: str, *, limit: int, where: Where | None = None) -> list[Passage]:
+    async def search(
+        self, question: Question, *, limit: int, where: Where | None = None
+    ) -> list[Passage]:
         owners = list(FACTS) if self.search_of.leaky else [self.ctx.tenant_id]
         return [
             Passage(TenantId(owner), "returns.md", "v1", 0, self.search_of.title, FACTS[owner], 1.0)
@@ -271,6 +275,7 @@ def runtime(
     ledger: Ledger,
     files: Files,
     demo: bool = False,
+    refusal: Refusal | None = None,
 ) -> Runtime:
     """A gateway's parts around a real engine client."""
     parts = ChatParts(
@@ -283,6 +288,7 @@ def runtime(
         usage=ledger,
         masker=Masker(),
         retriever=search,
+        refusal=refusal,
         guard=lambda ctx: Guard(),
     )
     options = ChatOptions(top_k=3, passage_tokens=400, default_max_tokens=64, queue_seconds=5)
