@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 
+from rag.store.edge.store import EdgeVectorStore
 from serving.cli.output import err, out
 from serving.embedded.core import open_core
+from serving.errors import StartupError
 from serving.logs import log_to
 from serving.settings import Settings, load_settings
 
@@ -22,7 +24,10 @@ def command() -> None:
 
 
 async def _optimize(settings: Settings) -> int:
+    if settings.qdrant_url is not None:
+        raise StartupError("A Qdrant server builds its indexes itself: there is nothing to do.")
     log_to(settings.data_dir / "logs" / "command.log")
     async with open_core(settings) as core:
+        assert isinstance(core.store, EdgeVectorStore)
         with err.status("optimizing"):
             return await core.store.optimize(core.operator)

@@ -67,6 +67,12 @@ class TenantRegistry:
             rows = await session.scalars(there)
             return [Tenant(TenantId(row.id), row.tier, row.state) for row in rows]
 
+    async def require(self, operator: OperatorContext, tenant: TenantId) -> None:
+        """Raises TenantNotFoundError where there is none of this id."""
+        require_operator(operator, "a tenant")
+        async with self._database.transaction() as session:
+            await require_existing(session, tenant)
+
     async def set_suspended(
         self, operator: OperatorContext, tenant: TenantId, suspended: bool
     ) -> None:

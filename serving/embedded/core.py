@@ -11,18 +11,21 @@ from rag.embedding.minilm import MiniLmEmbedder
 from rag.ingest import Ingestor
 from rag.reading.limits import ReadingLimits
 from rag.reading.parsers import Parsers
-from rag.retrieve import Retriever
+from rag.retrieval.retriever import Retriever
 from rag.spool import Spool
-from rag.store.edge.store import EdgeVectorStore
+from rag.store.port import VectorStore
 from serving.control.authentication import ApiKeyAuthenticator, OperatorKeyAuthenticator
 from serving.control.catalog import SqlDocumentCatalog
 from serving.control.database import Database
 from serving.control.deletion import TenantDeletion
+from serving.control.placement import TenantPlaces
 from serving.control.policies import PolicyRegistry
 from serving.control.tenants import TenantRegistry
 from serving.control.usage import UsageLedger
 from serving.data_folder import owned
-from serving.errors import StartupError
+from serving.embedded.adapters import AdapterStore, open_adapters, open_tenant_keys
+from serving.embedded.reconciling import Reconciling
+from serving.embedded.store import open_store, placement_of
 from serving.gateway.runtime import Readiness, Runtime
 from serving.key_files import admin_key
 from serving.metering.metrics import Metrics
@@ -41,13 +44,15 @@ class Core:
     tenants_keys: ApiKeyAuthenticator
     operator_keys: OperatorKeyAuthenticator
     embedder: MiniLmEmbedder
-    store: EdgeVectorStore
+    store: VectorStore
     ingestor: Ingestor
     spool: Spool
     parsers: Parsers
     deletion: TenantDeletion
+    places: TenantPlaces
     retriever: Retriever
     usage: UsageLedger
+    adapters: AdapterStore
 
 
 @asynccontextmanager
@@ -57,7 +62,6 @@ async def open_core(settings: Settings) -> AsyncGenerator[Core, None]:
     Raises:
         StartupError: something is in the way; the message is one line with the way out.
     """
-    _refuse_what_is_not_built(settings)
     async with AsyncExitStack() as stack:
         stack.enter_context(owned(settings.data_dir))
         key = admin_key(settings)
@@ -67,13 +71,19 @@ async def open_core(settings: Settings) -> AsyncGenerator[Core, None]:
         stack.push_async_callback(database.close)
         embedder = MiniLmEmbedder()
         stack.callback(embedder.close)
-        store = EdgeVectorStore.open(settings.data_dir / "vectors", embedder.dimension)
+        store = await open_store(settings, embedder.dimension)
         stack.push_async_callback(store.close)
         usage = UsageLedger(database)
         usage.start()
         stack.push_async_callback(usage.close)
-        ingestor = Ingestor(store, SqlDocumentCatalog(database), embedder)
-        await ingestor.reconcile(operator)
+        catalog = SqlDocumentCatalog(database)
+        ingestor = Ingestor(store, catalog, embedder)
+        alone = settings.qdrant_url is None
+        await ingestor.reconcile(operator, alone=alone)
+        if not alone:
+            reconciling = Reconciling(ingestor, operator)
+            reconciling.start()
+            stack.push_async_callback(reconciling.close)
         spool = Spool(settings.data_dir / "spool")
         parsers = Parsers(spool, _limits(settings), at_once=settings.parsers)
         stack.callback(parsers.close)
@@ -81,6 +91,7 @@ async def open_core(settings: Settings) -> AsyncGenerator[Core, None]:
         policies = PolicyRegistry(database)
         deletion = TenantDeletion(registry, ingestor)
         deletion.reaches(policies)
+        adapters = await _adapters(settings, database, operator, deletion, stack)
         await deletion.resume(operator)
         yield Core(
             settings=settings,
@@ -96,9 +107,26 @@ async def open_core(settings: Settings) -> AsyncGenerator[Core, None]:
             spool=spool,
             parsers=parsers,
             deletion=deletion,
+            places=TenantPlaces(registry, catalog, placement_of(store)),
             retriever=Retriever(store, embedder),
             usage=usage,
+            adapters=adapters,
         )
+
+
+async def _adapters(
+    settings: Settings,
+    database: Database,
+    operator: OperatorContext,
+    deletion: TenantDeletion,
+    stack: AsyncExitStack,
+) -> AdapterStore:
+    """A deletion destroys the tenant's key first."""
+    keys = await open_tenant_keys(settings, database, operator)
+    deletion.clears(keys)
+    adapters = await open_adapters(settings, database, keys, operator, stack)
+    deletion.clears(adapters.registry)
+    return adapters
 
 
 def runtime_without_engine(core: Core) -> Runtime:
@@ -108,6 +136,7 @@ def runtime_without_engine(core: Core) -> Runtime:
         registry=core.registry,
         policies=core.policies,
         deletion=core.deletion,
+        places=core.places,
         usage=core.usage,
         metrics=Metrics(),
         tenants_keys=core.tenants_keys,
@@ -119,6 +148,7 @@ def runtime_without_engine(core: Core) -> Runtime:
         parsers=core.parsers,
         embedder=core.embedder,
         readiness=lambda: Readiness(False, "there is no engine in this process"),
+        adapters=core.adapters.parts,
     )
 
 
@@ -134,11 +164,3 @@ def _database_url(settings: Settings) -> str:
     if settings.database_url is not None:
         return settings.database_url
     return f"sqlite+aiosqlite:///{(settings.data_dir / 'bulkhead.db').absolute()}"
-
-
-def _refuse_what_is_not_built(settings: Settings) -> None:
-    """A setting that would be ignored silently is refused."""
-    if settings.qdrant_url is not None:
-        raise StartupError(
-            "This version keeps vectors in Qdrant Edge only. Unset BULKHEAD_QDRANT_URL."
-        )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
@@ -11,6 +11,9 @@ from isolation.streaming import StreamTransform
 from rag.catalog import CatalogEntry
 from rag.documents import Passage, Source
 from rag.filters import Where
+from rag.retrieval.follow_up import Question
+from serving.adapters.ports import AdapterRecord
+from serving.engine.client import Delta
 
 
 class Vault(Protocol):
@@ -69,7 +72,9 @@ class Guard(Protocol):
 class TenantRetrieval(Protocol):
     """One tenant's search."""
 
-    async def search(self, text: str, *, limit: int, where: Where | None = None) -> list[Passage]:
+    async def search(
+        self, question: Question, *, limit: int, where: Where | None = None
+    ) -> list[Passage]:
         """The best passages, best first."""
 
 
@@ -77,6 +82,37 @@ class Retrieval(Protocol):
     """Search. Bind it first."""
 
     def of(self, ctx: TenantContext) -> TenantRetrieval:
+        """The tenant's own."""
+
+
+class Lease(Protocol):
+    """A hold on what answers a request: the base model, or an adapter in the engine."""
+
+    @property
+    def engine_name(self) -> str:
+        """What the engine calls it: opaque, new at every load. Empty: the base model."""
+
+    def guarded(self, stream: AsyncGenerator[Delta, None]) -> AsyncGenerator[Delta, None]:
+        """The stream, until its end or until the adapter is taken out of service."""
+
+
+class TenantModels(Protocol):
+    """One tenant's adapters."""
+
+    async def resolve(self, model: str) -> AdapterRecord:
+        """The adapter that is meant; raises ModelNotFoundError."""
+
+    def prefetch(self, record: AdapterRecord) -> None:
+        """Begin to load it."""
+
+    def lease(self, record: AdapterRecord, deadline: float) -> AbstractAsyncContextManager[Lease]:
+        """Holds it in the engine; waits for a place until `deadline` (monotonic, seconds)."""
+
+
+class Models(Protocol):
+    """Adapters as models. Bind it first."""
+
+    def of(self, ctx: TenantContext) -> TenantModels:
         """The tenant's own."""
 
 

@@ -25,6 +25,7 @@ from rag.catalog import CatalogEntry
 from rag.documents import Document, Passage
 from rag.errors import DocumentNotFoundError
 from rag.filters import Where
+from rag.retrieval.follow_up import Question
 from serving.control.authentication import ApiKeyAuthenticator
 from serving.control.database import Database
 from serving.control.tenants import TenantRegistry
@@ -86,9 +87,11 @@ class Shelf:
     library: Library
     tenant: TenantId
 
-    async def search(self, text: str, *, limit: int, where: Where | None = None) -> list[Passage]:
+    async def search(
+        self, question: Question, *, limit: int, where: Where | None = None
+    ) -> list[Passage]:
         # A filter only narrows, and nothing planted has metadata: it is not applied here.
-        words = _words(text)
+        words = _words(question.text)
         found = [
             Passage(owner, name, "v1", 0, document.title, document.text, float(score))
             for (owner, name), document in self.library.documents.items()
@@ -175,6 +178,7 @@ def _chat(
         usage=ledger,
         masker=Masker(),
         retriever=library,
+        refusal=None,
         guard=lambda ctx: LinkGuard() if guarded else Guard(),
     )
     return ChatService(parts, ChatOptions(3, 1_000, 64, 5))

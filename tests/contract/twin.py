@@ -196,7 +196,8 @@ class Twin:
             }
             for name, quote in found
         ]
-        usage = {"prompt_tokens_details": {"cached_tokens": self._cached(tenant, question)}}
+        said = " ".join(message["content"] for message in body["messages"])
+        usage = {"prompt_tokens_details": {"cached_tokens": self._cached(tenant, said)}}
         if not streamed:
             choice = {"message": {"role": "assistant", "content": text}}
             return JSONResponse({"choices": [choice], "citations": citations, "usage": usage})
