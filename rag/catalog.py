@@ -15,7 +15,7 @@ from isolation.tenant_id import TenantId
 
 @dataclass(frozen=True, slots=True)
 class CatalogEntry:
-    """One committed document."""
+    """One committed document. `source`: the digest of the file it was read from, if it was."""
 
     document_id: str
     title: str
@@ -24,6 +24,7 @@ class CatalogEntry:
     chunks: int
     updated_at: datetime
     groups: frozenset[str] = frozenset()
+    source: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

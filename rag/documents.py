@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from isolation.access import checked_groups
 from isolation.tenant_id import TenantId
@@ -13,6 +16,7 @@ from rag.errors import InvalidDocumentError
 from rag.filters import Metadata, check_metadata
 
 MAX_ID_LENGTH = 256
+_BLOCK = 64_000
 _FORBIDDEN = re.compile(r"[\x00-\x1f\x7f]")
 
 
@@ -32,23 +36,80 @@ class Document:
     groups: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
-        if not self.id or len(self.id) > MAX_ID_LENGTH or _FORBIDDEN.search(self.id):
-            raise InvalidDocumentError(
-                f"A document id has 1 to {MAX_ID_LENGTH} characters and no control characters.",
-                param="id",
-            )
+        _check(self.id, self.metadata, self.groups)
         if not self.text.strip():
             raise InvalidDocumentError("The document holds no text.", param="text")
-        check_metadata(self.metadata)
-        checked_groups(self.groups)
+
+    @property
+    def source(self) -> None:
+        """No file."""
 
     @property
     def fingerprint(self) -> str:
         """SHA-256 over all but the id: equal fingerprints need no re-ingestion."""
-        metadata = json.dumps(dict(self.metadata), sort_keys=True)
-        parts = (self.title, metadata, ",".join(sorted(self.groups)), self.text)
-        text = "".join(f"{len(part)}\0{part}" for part in parts)
-        return hashlib.sha256(text.encode()).hexdigest()
+        digest = _digest_of(self.title, self.metadata, self.groups, len(self.text))
+        digest.update(self.text.encode())
+        return digest.hexdigest()
+
+    def lines(self) -> Iterator[str]:
+        """The text's lines, with their ends."""
+        return io.StringIO(self.text)
+
+
+@dataclass(frozen=True, slots=True)
+class SpooledDocument:
+    """A document whose text lies in a file (UTF-8), for as long as its owner keeps that.
+
+    characters: of the text. source: SHA-256 of the file that it was read from
+    (`rag/reading/source.py`).
+    """
+
+    id: str
+    title: str
+    path: Path
+    characters: int
+    source: str | None = None
+    metadata: Metadata = field(default_factory=dict)
+    groups: frozenset[str] = frozenset()
+
+    def __post_init__(self) -> None:
+        _check(self.id, self.metadata, self.groups)
+
+    @property
+    def fingerprint(self) -> str:
+        """As of a `Document` with the same text."""
+        digest = _digest_of(self.title, self.metadata, self.groups, self.characters)
+        with self.path.open("rb") as file:
+            while block := file.read(_BLOCK):
+                digest.update(block)
+        return digest.hexdigest()
+
+    def lines(self) -> Iterator[str]:
+        """The text's lines, with their ends; very long ones in pieces."""
+        with self.path.open(encoding="utf-8", newline="") as file:
+            yield from iter(lambda: file.readline(_BLOCK), "")
+
+
+Source = Document | SpooledDocument
+
+
+def _check(document_id: str, metadata: Metadata, groups: frozenset[str]) -> None:
+    if not document_id or len(document_id) > MAX_ID_LENGTH or _FORBIDDEN.search(document_id):
+        raise InvalidDocumentError(
+            f"A document id has 1 to {MAX_ID_LENGTH} characters and no control characters.",
+            param="id",
+        )
+    check_metadata(metadata)
+    checked_groups(groups)
+
+
+def _digest_of(
+    title: str, metadata: Metadata, groups: frozenset[str], characters: int
+) -> hashlib._Hash:
+    """Of everything but the text, which comes next."""
+    parts = (title, json.dumps(dict(metadata), sort_keys=True), ",".join(sorted(groups)))
+    text = "".join(f"{len(part)}\0{part}" for part in parts)
+    return hashlib.sha256(f"{text}{characters}\0".encode())
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +154,15 @@ class EmbeddedChunk:
 
     chunk: Chunk
     dense: list[float]
+
+
+@dataclass(frozen=True, slots=True)
+class StoredChunk:
+    """A chunk as it was staged; `dense` where it was asked for."""
+
+    version: DocumentVersion
+    chunk: Chunk
+    dense: list[float] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,11 +1,12 @@
 """The error tree of `rag`.
 
 BulkheadError
-├── DocumentUnreadableError    a file is broken, empty, or of a kind that is not read
 └── StoreError                 the vector store
     ├── StoreLockedError       another process owns the embedded shard
     └── UnsafeCollectionError  a collection on disk would leak or lose recall; refused on open
 RequestRefusedError
+├── DocumentUnreadableError    422, a file is broken, empty, or of a kind that is not read
+├── DocumentTooLargeError      413, a file exceeds a limit of the reader
 ├── DocumentNotFoundError      404, unknown or another tenant's: one answer
 ├── InvalidFilterError         400, of a search or of a document's metadata
 └── InvalidDocumentError       400
@@ -21,6 +22,13 @@ class DocumentUnreadableError(RequestRefusedError):
 
     code = "document_unreadable"
     status = 422
+
+
+class DocumentTooLargeError(RequestRefusedError):
+    """The file exceeds a limit: bytes, pages, nesting, cells, seconds or memory of its parser."""
+
+    code = "document_too_large"
+    status = 413
 
 
 class InvalidDocumentError(RequestRefusedError):

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, aclosing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
@@ -14,12 +13,13 @@ from weakref import WeakValueDictionary
 from isolation.context import OperatorContext, TenantContext, require_unrestricted
 from isolation.tenant_id import TenantId
 from rag.catalog import CatalogEntry, DocumentCatalog, TenantCatalog
-from rag.documents import Document, DocumentVersion, EmbeddedChunk
+from rag.documents import DocumentVersion, Source
 from rag.embedding.port import Embedder
 from rag.errors import DocumentNotFoundError
-from rag.gate import WriteGate
-from rag.splitting import Splitter
-from rag.store.port import TenantCollection, VectorStore
+from rag.gate import SwitchGate, WriteGate
+from rag.generation import Generation
+from rag.pipeline import embedded
+from rag.store.port import VectorStore
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,22 +34,23 @@ class Ingestor:
     """Ingestion for all tenants. Bind it first."""
 
     def __init__(self, store: VectorStore, catalog: DocumentCatalog, embedder: Embedder) -> None:
-        self._store = store
+        self.generation = Generation(store, embedder)
         self._catalog = catalog
-        self._embedder = embedder
-        self._splitter = Splitter(embedder.count_tokens)
         self._locks: WeakValueDictionary[tuple[str, str], asyncio.Lock] = WeakValueDictionary()
         self._gate = WriteGate()
+        self._switching = SwitchGate()
+        self._filling: VectorStore | None = None
 
     def of(self, ctx: TenantContext) -> TenantIngestor:
         """Ingestion as this tenant sees it."""
-        return TenantIngestor(self, self._store.of(ctx), self._catalog.of(ctx), ctx)
+        return TenantIngestor(self, self._catalog.of(ctx), ctx)
 
     async def reconcile(self, operator: OperatorContext) -> int:
         """Finish what a kill interrupted; how many writes that were. Run before serving."""
         pending = await self._catalog.pending(operator)
+        store = self.generation.store
         for write in pending:
-            await self._store.settle(operator, write.tenant_id, write.document_id, write.committed)
+            await store.settle(operator, write.tenant_id, write.document_id, write.committed)
             await self._catalog.settled(operator, write)
         return len(pending)
 
@@ -62,8 +63,10 @@ class Ingestor:
             StoreError: the store still finds something; nothing of the catalogue is gone then.
         """
         await self._gate.close(tenant)
-        await self._store.purge(operator, tenant)
-        return await self._catalog.purge(operator, tenant)
+        async with self._switching.passing():
+            for store in self.stores():
+                await store.purge(operator, tenant)
+            return await self._catalog.purge(operator, tenant)
 
     def writing(self, ctx: TenantContext) -> AbstractContextManager[None]:
         """Around every write; refuses a tenant that is being deleted."""
@@ -73,29 +76,32 @@ class Ingestor:
         """One writer a document."""
         return self._locks.setdefault((ctx.tenant_id, document_id), asyncio.Lock())
 
-    async def embedded(self, document: Document) -> list[EmbeddedChunk]:
-        """The document's chunks with their vectors; splitting runs off the event loop."""
-        chunks = await asyncio.to_thread(self._splitter.split, document)
-        vectors = await self._embedder.embed([chunk.text for chunk in chunks])
-        return [EmbeddedChunk(c, vector) for c, vector in zip(chunks, vectors, strict=True)]
+    def publishing(self) -> AbstractAsyncContextManager[None]:
+        """Around a step that is meant for the generation of now."""
+        return self._switching.passing()
+
+    def stores(self) -> list[VectorStore]:
+        """The store that answers, and one that is being filled: what is deleted goes from both."""
+        return [self.generation.store] + ([self._filling] if self._filling is not None else [])
+
+    def fill(self, store: VectorStore | None) -> None:
+        """Deletions reach `store`, too, from now on; None: no more."""
+        self._filling = store
+
+    def switching(self) -> AbstractAsyncContextManager[None]:
+        """While the block runs, nothing is published or deleted: `generation` is set in it."""
+        return self._switching.closed()
 
 
 class TenantIngestor:
     """One tenant's documents."""
 
-    def __init__(
-        self,
-        shared: Ingestor,
-        collection: TenantCollection,
-        catalog: TenantCatalog,
-        ctx: TenantContext,
-    ) -> None:
+    def __init__(self, shared: Ingestor, catalog: TenantCatalog, ctx: TenantContext) -> None:
         self._shared = shared
-        self._collection = collection
         self._catalog = catalog
         self._ctx = ctx
 
-    async def ingest(self, document: Document) -> IngestOutcome:
+    async def ingest(self, document: Source) -> IngestOutcome:
         """Make `document` the one version of its id. When this returns, it is kept.
 
         Raises:
@@ -106,13 +112,24 @@ class TenantIngestor:
             with self._shared.writing(self._ctx):
                 return await self._ingest(document)
 
-    async def _ingest(self, document: Document) -> IngestOutcome:
+    async def _ingest(self, document: Source) -> IngestOutcome:
         before = await self._catalog.get(document.id)
-        if before and before.fingerprint == document.fingerprint:
+        fingerprint = await asyncio.to_thread(lambda: document.fingerprint)
+        if before and before.fingerprint == fingerprint:
             return IngestOutcome("unchanged", before.chunks)
-        chunks = await self._shared.embedded(document)
-        await self._write(document, chunks)
-        return IngestOutcome("replaced" if before else "created", len(chunks))
+        await self._catalog.begin(document.id)
+        try:
+            chunks = await self._written(document, fingerprint)
+        except Exception:
+            await self._withdraw(document.id, before)
+            raise
+        await self._catalog.finish(document.id)
+        return IngestOutcome("replaced" if before else "created", chunks)
+
+    async def unchanged(self, document_id: str, source: str, groups: frozenset[str]) -> bool:
+        """Whether the document is what a file of this digest gives: then it need not be read."""
+        before = await self._catalog.get(document_id)
+        return before is not None and (before.source, before.groups) == (source, groups)
 
     async def list(self) -> list[CatalogEntry]:
         """All documents, by id."""
@@ -140,28 +157,56 @@ class TenantIngestor:
         async with self._shared.lock(self._ctx, document_id):
             with self._shared.writing(self._ctx):
                 await self.get(document_id)
-                await self._catalog.begin(document_id)
-                await self._catalog.remove(document_id)
-                await self._collection.delete(document_id)
-                await self._catalog.finish(document_id)
+                async with self._shared.publishing():
+                    await self._catalog.begin(document_id)
+                    await self._catalog.remove(document_id)
+                    for store in self._shared.stores():
+                        await store.of(self._ctx).delete(document_id)
+                    await self._catalog.finish(document_id)
 
-    async def _write(self, document: Document, chunks: Sequence[EmbeddedChunk]) -> None:
-        version = uuid.uuid4().hex
-        await self._catalog.begin(document.id)
+    async def _written(self, document: Source, fingerprint: str) -> int:
+        """Stage, commit, publish; again, if the vectors were made anew meanwhile."""
+        while True:
+            generation, version = self._shared.generation, uuid.uuid4().hex
+            chunks = await self._stage(generation, document, version)
+            async with self._shared.publishing():
+                if generation is self._shared.generation:
+                    await self._catalog.commit(_entry(document, version, fingerprint, chunks))
+                    await generation.store.of(self._ctx).publish(document.id, version)
+                    return chunks
+
+    async def _stage(self, generation: Generation, document: Source, version: str) -> int:
+        collection = generation.store.of(self._ctx)
         staged = DocumentVersion(
             document.id, version, document.title, document.metadata, document.groups
         )
-        await self._collection.stage(staged, chunks)
-        await self._catalog.commit(
-            CatalogEntry(
-                document.id,
-                document.title,
-                version,
-                document.fingerprint,
-                len(chunks),
-                datetime.now(UTC),
-                document.groups,
-            )
-        )
-        await self._collection.publish(document.id, version)
-        await self._catalog.finish(document.id)
+        chunks = 0
+        async with aclosing(embedded(document, generation)) as batches:
+            async for batch in batches:
+                await collection.stage(staged, batch)
+                chunks += len(batch)
+        return chunks
+
+    async def _withdraw(self, document_id: str, before: CatalogEntry | None) -> None:
+        """After a failure: what is committed is what is there."""
+        now = await self._catalog.get(document_id)
+        async with self._shared.publishing():
+            collection = self._shared.generation.store.of(self._ctx)
+            if now is None:
+                await collection.delete(document_id)
+            else:
+                await collection.publish(document_id, now.version)
+            await self._catalog.finish(document_id)
+
+
+def _entry(document: Source, version: str, fingerprint: str, chunks: int) -> CatalogEntry:
+    return CatalogEntry(
+        document.id,
+        document.title,
+        version,
+        fingerprint,
+        chunks,
+        datetime.now(UTC),
+        document.groups,
+        document.source,
+    )

@@ -7,15 +7,17 @@ path, so headings are carried here; its `SentenceSplitter` cuts what is inside o
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from llama_index.core.node_parser import SentenceSplitter
 
-from rag.documents import Chunk, Document
+from rag.documents import Chunk, Source
 
 _HEADING = re.compile(r"(#{1,6})\s+(.+?)\s*#*\s*")
 _FENCE = re.compile(r"\s*(```|~~~)")
+# Characters of a section that are held at once: a table of 100,000 rows has one heading.
+_LONG = 40_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,41 +38,46 @@ class Splitter:
             tokenizer=lambda text: [0] * count_tokens(text),
         )
 
-    def split(self, document: Document) -> list[Chunk]:
-        """The document's chunks in order; at least one."""
-        texts = [
-            _with_path(document.title, section.path, piece)
-            for section in sections(document.text)
-            for piece in self._splitter.split_text(section.text)
-        ]
-        return [Chunk(ordinal, text) for ordinal, text in enumerate(texts or [document.text])]
+    def split(self, document: Source) -> Iterator[Chunk]:
+        """The document's chunks in order; at least one. They are made as they are asked for."""
+        ordinal = 0
+        for section in sections(document.lines()):
+            for piece in self._splitter.split_text(section.text):
+                yield Chunk(ordinal, _with_path(document.title, section.path, piece))
+                ordinal += 1
+        if not ordinal:
+            yield Chunk(0, "".join(document.lines()))
 
 
-def sections(text: str) -> list[Section]:
-    """The text by its Markdown headings; what has no text under it is a path and no section."""
-    found: list[Section] = []
+def sections(lines: Iterable[str]) -> Iterator[Section]:
+    """The text by its Markdown headings; what has no text under it is a path and no section.
+
+    A long section comes in several, cut between lines.
+    """
     path: list[tuple[int, str]] = []
-    lines: list[str] = []
+    body: list[str] = []
+    size = 0
     fenced = False
-
-    def close() -> None:
-        body = "\n".join(lines).strip()
-        if body:
-            found.append(Section(tuple(title for _, title in path), body))
-        lines.clear()
-
-    for line in text.splitlines():
+    for line in lines:
+        line = line.rstrip("\r\n")
         fenced ^= bool(_FENCE.match(line))
         heading = None if fenced else _HEADING.fullmatch(line)
+        if heading is not None or size > _LONG:
+            yield from _section(path, body)
+            body, size = [], 0
         if heading is None:
-            lines.append(line)
+            body.append(line)
+            size += len(line) + 1
             continue
-        close()
         level = len(heading[1])
         path = [(depth, title) for depth, title in path if depth < level]
         path.append((level, heading[2]))
-    close()
-    return found
+    yield from _section(path, body)
+
+
+def _section(path: list[tuple[int, str]], body: list[str]) -> Iterator[Section]:
+    if text := "\n".join(body).strip():
+        yield Section(tuple(title for _, title in path), text)
 
 
 def _with_path(title: str, path: tuple[str, ...], text: str) -> str:

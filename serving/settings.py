@@ -51,9 +51,13 @@ class Settings(BaseSettings):
     engine_slots: int = Field(8, ge=1)
     engine_start_seconds: float = Field(600.0, gt=0)
     engine_port: int = Field(0, ge=0, le=65535)
+    engine_trust: Path | None = None
+    engine_key_number: int = Field(1, ge=1)
+    kv_scrub: Switch = "on"
 
     retrieval: Switch = "on"
     masking: Switch = "on"
+    masking_workers: int = Field(1, ge=1, le=64)
     refusal: Switch = "on"
     refusal_threshold: float = Field(0.35, ge=0, le=1)
     refusal_text: str = Field(
@@ -67,6 +71,10 @@ class Settings(BaseSettings):
     queue_seconds: float = Field(60.0, gt=0)
     max_body_bytes: int = Field(2_000_000, ge=1_000)
     max_document_bytes: int = Field(10_000_000, ge=1_000)
+    max_file_bytes: int = Field(100_000_000, ge=1_000)
+    parse_seconds: float = Field(120.0, gt=0)
+    parse_memory_bytes: int = Field(1_000_000_000, ge=100_000_000)
+    parsers: int = Field(2, ge=1, le=64)
 
     demo: Path | None = None
 

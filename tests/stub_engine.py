@@ -9,10 +9,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from dataclasses import asdict
 from typing import Any
 
 import orjson
 from aiohttp import web
+
+from serving.engine_plugin.stopwatch import Cost
+
+ATTESTED = {"protocol": 2, "hooks": ["all"], "radix_cache": True, "budgets": True, "priority": True}
 
 
 class StubEngine:
@@ -33,6 +38,8 @@ class StubEngine:
         """Serve on a free loopback port; yields the URL."""
         app = web.Application()
         app.router.add_get("/server_info", self._info)
+        app.router.add_get("/bulkhead/v1/worker", self._worker)
+        app.router.add_post("/bulkhead/v1/settle", self._settle)
         app.router.add_get("/health", self._health)
         app.router.add_post("/v1/chat/completions", self._chat)
         runner = web.AppRunner(app, handler_cancellation=True)
@@ -48,8 +55,14 @@ class StubEngine:
     async def _health(self, request: web.Request) -> web.Response:
         return web.Response()
 
+    async def _worker(self, request: web.Request) -> web.Response:
+        return web.json_response({"worker": "stub"})
+
+    async def _settle(self, request: web.Request) -> web.Response:
+        return web.json_response({"cost": asdict(Cost(busy_seconds=0.25))})
+
     async def _info(self, request: web.Request) -> web.Response:
-        state = {"bulkhead": {"protocol": 1}} if self.attests else {}
+        state = {"bulkhead": ATTESTED} if self.attests else {}
         return web.json_response({"internal_states": [state]})
 
     async def _chat(self, request: web.Request) -> web.StreamResponse:
@@ -68,6 +81,7 @@ class StubEngine:
             raise
         await response.write(_event({"choices": [_choice("", "stop")]}))
         await response.write(_event({"choices": [], "usage": self._usage(body)}))
+        await response.write(_event({"bulkhead": asdict(Cost(busy_seconds=0.5))}))
         await response.write(b"data: [DONE]\n\n")
         return response
 

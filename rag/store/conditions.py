@@ -6,6 +6,7 @@ Two engines that were each given a filter of their own could come to differ in o
 from __future__ import annotations
 
 from dataclasses import dataclass
+from uuid import UUID
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +35,13 @@ class Within:
 
 
 @dataclass(frozen=True, slots=True)
+class PointAmong:
+    """The point is one of these; never empty."""
+
+    ids: tuple[UUID, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Every:
     """All parts hold. The first part of what `predicate` makes is the tenant's."""
 
@@ -54,4 +62,4 @@ class No:
     part: Condition
 
 
-Condition = TextIs | TextAmong | Within | Every | Some | No
+Condition = TextIs | TextAmong | Within | PointAmong | Every | Some | No

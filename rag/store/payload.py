@@ -7,7 +7,7 @@ from typing import Any
 
 from isolation.context import TenantContext, require_same_tenant
 from isolation.tenant_id import TenantId
-from rag.documents import Chunk, DocumentVersion, Passage, StoredDocument
+from rag.documents import Chunk, DocumentVersion, Passage, StoredChunk, StoredDocument
 from rag.store import predicate
 
 _TITLE, _BODY = "title", "text"
@@ -63,3 +63,22 @@ def document_of(ctx: TenantContext, payload: Mapping[str, Any]) -> StoredDocumen
     """
     require_same_tenant(ctx, payload[predicate.TENANT], "a listing")
     return StoredDocument(payload[predicate.DOCUMENT], payload[predicate.VERSION], payload[_TITLE])
+
+
+def stored_chunk_of(
+    ctx: TenantContext, payload: Mapping[str, Any], dense: list[float] | None
+) -> StoredChunk:
+    """Everything that `payload_of` was given.
+
+    Raises:
+        CrossTenantError: it is not this tenant's.
+    """
+    require_same_tenant(ctx, payload[predicate.TENANT], "a chunk")
+    version = DocumentVersion(
+        payload[predicate.DOCUMENT],
+        payload[predicate.VERSION],
+        payload[_TITLE],
+        predicate.metadata_of(payload[predicate.METADATA]),
+        predicate.groups_of(payload[predicate.ACCESS]),
+    )
+    return StoredChunk(version, Chunk(int(payload[predicate.ORDINAL]), payload[_BODY]), dense)

@@ -11,7 +11,14 @@ from dataclasses import dataclass
 
 from isolation.context import OperatorContext, TenantContext
 from isolation.tenant_id import TenantId
-from rag.documents import DocumentPage, DocumentVersion, EmbeddedChunk, Passage, Stretch
+from rag.documents import (
+    DocumentPage,
+    DocumentVersion,
+    EmbeddedChunk,
+    Passage,
+    StoredChunk,
+    Stretch,
+)
 from rag.filters import Where
 
 
@@ -41,7 +48,7 @@ class TenantCollection(ABC):
 
     @abstractmethod
     async def stage(self, version: DocumentVersion, chunks: Sequence[EmbeddedChunk]) -> None:
-        """Write a version that no search shows yet. Repeating it is harmless.
+        """Write a version that no search shows yet, or a part of it. Repeating it is harmless.
 
         Raises:
             CrossTenantError: a point of the same id is another tenant's; it is left as it is.
@@ -75,6 +82,14 @@ class TenantCollection(ABC):
     @abstractmethod
     async def get(self, document_id: str) -> list[Passage]:
         """The published chunks of one document in order, score 0; empty if there is none."""
+
+    @abstractmethod
+    async def chunks(
+        self, document_id: str, version: str, ordinals: range, *, vectors: bool = False
+    ) -> list[StoredChunk]:
+        """Chunks of a published version as they were staged, in order: for what goes through whole
+        documents. Ordinals that are not there are left out.
+        """
 
     @abstractmethod
     async def read(self, stretches: Sequence[Stretch]) -> list[Passage]:

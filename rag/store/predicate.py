@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import assert_never
+from uuid import UUID
 
 from isolation.access import Access
 from isolation.context import TenantContext
 from isolation.tenant_id import TenantId
-from rag.documents import Stretch
 from rag.filters import AllOf, AnyOf, Between, Equals, Metadata, Not, Scalar, Where
-from rag.store.conditions import Condition, Every, No, Some, TextAmong, TextIs, Within
+from rag.store.conditions import Condition, Every, No, PointAmong, Some, TextAmong, TextIs, Within
 
 TENANT = "tenant_id"
 DOCUMENT = "document_id"
@@ -40,13 +40,6 @@ def visible_to(
     return Every((_owned_by(ctx.tenant_id), published, *_access(ctx.access), *document, *asked))
 
 
-def stretches_of(ctx: TenantContext, stretches: Sequence[Stretch]) -> Every:
-    """What a read may see of some stretches of documents; of no stretch, nothing."""
-    if not stretches:
-        raise ValueError("a read of no stretch would read everything")
-    return Every((*visible_to(ctx).parts, Some(tuple(map(_stretch, stretches)))))
-
-
 def documents_of(ctx: TenantContext) -> Every:
     """One point of each document that a read may see: its first chunk."""
     return Every((*visible_to(ctx).parts, Within(ORDINAL, 0, 0)))
@@ -65,6 +58,17 @@ def document_of(tenant: TenantId, document_id: str) -> Every:
 def version_of(tenant: TenantId, document_id: str, version: str) -> Every:
     """One version of one of the tenant's documents."""
     return Every((*document_of(tenant, document_id).parts, TextIs(VERSION, version)))
+
+
+def staged(tenant: TenantId, document_id: str, version: str) -> Every:
+    """What no read sees yet of one version."""
+    mine = version_of(tenant, document_id, version).parts
+    return Every((*mine, TextIs(STATE, STAGED)))
+
+
+def chunks_of(ctx: TenantContext, ids: Sequence[UUID]) -> Every:
+    """Of these points, those that a read may see."""
+    return Every((*visible_to(ctx).parts, PointAmong(tuple(ids))))
 
 
 def other_versions_of(tenant: TenantId, document_id: str, version: str) -> Every:
@@ -90,18 +94,19 @@ def stored_metadata(metadata: Metadata) -> dict[str, dict[str, str | float]]:
     return stored
 
 
+def groups_of(access: Sequence[str]) -> frozenset[str]:
+    """What `stored_access` was given."""
+    return frozenset(access) - {_EVERYBODY}
+
+
+def metadata_of(stored: Mapping[str, Mapping[str, str | float]]) -> dict[str, Scalar]:
+    """What `stored_metadata` was given; whole numbers come back as floats."""
+    booleans = {field: kept == "true" for field, kept in stored.get(_BOOLEAN, {}).items()}
+    return {**stored.get(_TEXT, {}), **stored.get(_NUMBER, {}), **booleans}
+
+
 def _owned_by(tenant: TenantId) -> TextIs:
     return TextIs(TENANT, tenant)
-
-
-def _stretch(stretch: Stretch) -> Every:
-    return Every(
-        (
-            TextIs(DOCUMENT, stretch.document_id),
-            TextIs(VERSION, stretch.version),
-            Within(ORDINAL, stretch.first, stretch.last),
-        )
-    )
 
 
 def _access(access: Access) -> tuple[Condition, ...]:

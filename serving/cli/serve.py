@@ -49,6 +49,7 @@ async def _serve(settings: Settings) -> None:
         core = await stack.enter_async_context(open_core(settings))
         log_to(settings.data_dir / "logs" / "gateway.log")
         unix = stack.enter_context(listen_unix(gateway_socket(settings.data_dir)))
+        core.parsers.start()
         worker = await _worker(settings)
         note("gateway: loading the masking model; starting the engine")
         merchants: list[DemoTenant] = []

@@ -78,6 +78,7 @@ class _SqlTenantCatalog(TenantCatalog):
             title=entry.title,
             version=entry.version,
             fingerprint=entry.fingerprint,
+            source=entry.source,
             chunks=entry.chunks,
             updated_at=entry.updated_at.astimezone(UTC).replace(tzinfo=None),
             groups=[
@@ -135,4 +136,5 @@ def _entry(row: DocumentRow) -> CatalogEntry:
         row.chunks,
         row.updated_at.replace(tzinfo=UTC),
         frozenset(group.group_name for group in row.groups),
+        row.source,
     )

@@ -22,6 +22,13 @@ class Remembers(Protocol):
         """Drop it."""
 
 
+class Clears(Protocol):
+    """A part that keeps something of tenants elsewhere, and says when it is gone."""
+
+    async def purge(self, operator: OperatorContext, tenant: TenantId) -> None:
+        """Clear it; returns when nothing is left, raises when that is not known."""
+
+
 @dataclass(frozen=True, slots=True)
 class Deleted:
     """What was removed. That nothing is left has been looked for."""
@@ -37,10 +44,15 @@ class TenantDeletion:
         self._registry = registry
         self._ingestor = ingestor
         self._remembering: list[Remembers] = []
+        self._clearing: list[Clears] = []
 
     def reaches(self, part: Remembers) -> None:
         """Deletions reach `part` too, from now on."""
         self._remembering.append(part)
+
+    def clears(self, part: Clears) -> None:
+        """Deletions clear `part` too, from now on, and are not done before it is."""
+        self._clearing.append(part)
 
     async def delete(self, operator: OperatorContext, tenant: TenantId) -> Deleted:
         """Delete a tenant. Repeating it after a failure goes on where it stopped.
@@ -48,11 +60,14 @@ class TenantDeletion:
         Raises:
             TenantNotFoundError: there is none of this id.
             StoreError: the vector store still finds something of it.
+            EngineUnavailableError: an engine did not say that it holds nothing of it.
         """
         await self._registry.begin_deletion(operator, tenant)
         documents = await self._ingestor.purge(operator, tenant)
         for part in self._remembering:
             part.forget(operator, tenant)
+        for clearing in self._clearing:
+            await clearing.purge(operator, tenant)
         return Deleted(documents, await self._registry.finish_deletion(operator, tenant))
 
     async def resume(self, operator: OperatorContext) -> int:

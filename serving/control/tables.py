@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import JSON, ForeignKey, ForeignKeyConstraint, Index, LargeBinary, String
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
@@ -38,7 +39,7 @@ class ApiKeyRow(Base):
 
 
 class DocumentRow(Base):
-    """A committed document."""
+    """A committed document. `source`: SHA-256 of the file that it was read from."""
 
     __tablename__ = "documents"
 
@@ -47,6 +48,7 @@ class DocumentRow(Base):
     title: Mapped[str]
     version: Mapped[str] = mapped_column(String(32))
     fingerprint: Mapped[str] = mapped_column(String(64))
+    source: Mapped[str | None] = mapped_column(String(64))
     chunks: Mapped[int]
     updated_at: Mapped[datetime]
     groups: Mapped[list[DocumentGroupRow]] = relationship(
@@ -80,6 +82,16 @@ class PendingWriteRow(Base):
     document_id: Mapped[str] = mapped_column(String(256), primary_key=True)
 
 
+class MaskingPolicyRow(Base):
+    """What a tenant's operator chose to have masked."""
+
+    __tablename__ = "masking_policies"
+
+    tenant_id: Mapped[str] = mapped_column(ForeignKey("tenants.id"), primary_key=True)
+    policy: Mapped[dict[str, Any]] = mapped_column(JSON)
+    updated_at: Mapped[datetime]
+
+
 class UsageRow(Base):
     """What one request consumed. Outlives its tenant: it is what a bill rests on."""
 
@@ -99,3 +111,12 @@ class UsageRow(Base):
     total_seconds: Mapped[float]
     finish_reason: Mapped[str] = mapped_column(String(32))
     created_at: Mapped[datetime]
+    engine_queue_seconds: Mapped[float | None]
+    prefill_seconds: Mapped[float | None]
+    decode_seconds: Mapped[float | None]
+    busy_seconds: Mapped[float | None]
+    kv_token_seconds: Mapped[float | None]
+    computed_tokens: Mapped[int | None]
+    peak_kv_tokens: Mapped[int | None]
+    retractions: Mapped[int | None]
+    worker_type: Mapped[str | None] = mapped_column(String(64))

@@ -9,12 +9,16 @@ from dataclasses import dataclass
 from isolation.context import OperatorContext
 from rag.embedding.minilm import MiniLmEmbedder
 from rag.ingest import Ingestor
+from rag.reading.limits import ReadingLimits
+from rag.reading.parsers import Parsers
 from rag.retrieval.retriever import Retriever
+from rag.spool import Spool
 from rag.store.edge.store import EdgeVectorStore
 from serving.control.authentication import ApiKeyAuthenticator, OperatorKeyAuthenticator
 from serving.control.catalog import SqlDocumentCatalog
 from serving.control.database import Database
 from serving.control.deletion import TenantDeletion
+from serving.control.policies import PolicyRegistry
 from serving.control.tenants import TenantRegistry
 from serving.control.usage import UsageLedger
 from serving.data_folder import owned
@@ -33,11 +37,14 @@ class Core:
     operator: OperatorContext
     database: Database
     registry: TenantRegistry
+    policies: PolicyRegistry
     tenants_keys: ApiKeyAuthenticator
     operator_keys: OperatorKeyAuthenticator
     embedder: MiniLmEmbedder
     store: EdgeVectorStore
     ingestor: Ingestor
+    spool: Spool
+    parsers: Parsers
     deletion: TenantDeletion
     retriever: Retriever
     usage: UsageLedger
@@ -67,19 +74,27 @@ async def open_core(settings: Settings) -> AsyncGenerator[Core, None]:
         stack.push_async_callback(usage.close)
         ingestor = Ingestor(store, SqlDocumentCatalog(database), embedder)
         await ingestor.reconcile(operator)
+        spool = Spool(settings.data_dir / "spool")
+        parsers = Parsers(spool, _limits(settings), at_once=settings.parsers)
+        stack.callback(parsers.close)
         registry = TenantRegistry(database)
+        policies = PolicyRegistry(database)
         deletion = TenantDeletion(registry, ingestor)
+        deletion.reaches(policies)
         await deletion.resume(operator)
         yield Core(
             settings=settings,
             operator=operator,
             database=database,
             registry=registry,
+            policies=policies,
             tenants_keys=ApiKeyAuthenticator(database),
             operator_keys=operator_keys,
             embedder=embedder,
             store=store,
             ingestor=ingestor,
+            spool=spool,
+            parsers=parsers,
             deletion=deletion,
             retriever=Retriever(store, embedder),
             usage=usage,
@@ -91,6 +106,7 @@ def runtime_without_engine(core: Core) -> Runtime:
     return Runtime(
         settings=core.settings,
         registry=core.registry,
+        policies=core.policies,
         deletion=core.deletion,
         usage=core.usage,
         metrics=Metrics(),
@@ -99,8 +115,18 @@ def runtime_without_engine(core: Core) -> Runtime:
         chat=None,
         retriever=core.retriever,
         ingestor=core.ingestor,
+        spool=core.spool,
+        parsers=core.parsers,
         embedder=core.embedder,
         readiness=lambda: Readiness(False, "there is no engine in this process"),
+    )
+
+
+def _limits(settings: Settings) -> ReadingLimits:
+    return ReadingLimits(
+        size=settings.max_file_bytes,
+        seconds=settings.parse_seconds,
+        memory=settings.parse_memory_bytes,
     )
 
 

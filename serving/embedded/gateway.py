@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 from isolation.guard.links import LinkGuard
-from isolation.masking.detector import PresidioDetector
 from isolation.masking.masker import Masker
+from isolation.masking.workers import DetectorWorkers
 from isolation.namespaces import NamespaceDeriver
 from serving.admission.concurrency import ValkeyConcurrency
 from serving.embedded.core import Core
-from serving.embedded.engine import Engine, cache_scope, make_engine
+from serving.embedded.engine import Engine, EngineKv, cache_scope, make_engine
 from serving.embedded.valkey import open_valkey
 from serving.engine.launch import Worker
 from serving.engine.tokens import ByteCounter, TokenCounter, TokenizerCounter
@@ -45,7 +44,8 @@ async def open_gateway(
         engine = make_engine(settings, worker, core.operator, on_refused)
         stack.push_async_callback(engine.close)
         engine.start()
-        masker = await _masker(settings, stack)
+        core.deletion.clears(EngineKv(engine, ours=worker is not None))
+        masker = await _masker(core, stack)
         if masker is not None:
             core.deletion.reaches(masker)
         model = worker.model if worker is not None else settings.model_path
@@ -71,6 +71,7 @@ def _runtime(
     return Runtime(
         settings=core.settings,
         registry=core.registry,
+        policies=core.policies,
         deletion=core.deletion,
         usage=core.usage,
         metrics=Metrics(),
@@ -79,19 +80,21 @@ def _runtime(
         chat=chat,
         retriever=core.retriever,
         ingestor=core.ingestor,
+        spool=core.spool,
+        parsers=core.parsers,
         embedder=core.embedder,
         readiness=lambda: Readiness(engine.ready, engine.detail),
         demo=demo,
     )
 
 
-async def _masker(settings: Settings, stack: AsyncExitStack) -> Masker | None:
-    if settings.masking == "off":
+async def _masker(core: Core, stack: AsyncExitStack) -> Masker | None:
+    if core.settings.masking == "off":
         return None
     # Loading takes seconds, and the engine loads meanwhile.
-    masker = Masker(await asyncio.to_thread(PresidioDetector))
-    stack.callback(masker.close)
-    return masker
+    workers = await DetectorWorkers.start(core.settings.masking_workers)
+    stack.push_async_callback(workers.close)
+    return Masker(workers, core.policies)
 
 
 def _token_counter(model: Path | None) -> Callable[[], TokenCounter]:

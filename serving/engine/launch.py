@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from serving.engine.install import Device, python
+from serving.engine_plugin.budgets import BACKEND
 from serving.errors import StartupError
+from serving.key_files import write_private
 from serving.supervision.process import Command
 
 _CPU_FLAGS = (
@@ -59,19 +61,27 @@ class Launched:
         return f"Launched(url={self.url!r})"
 
 
-def launch(worker: Worker, run: Path) -> Launched:
-    """Write the worker's configuration below `run` (mode 0600) and say how to start it."""
-    api_key, admin_key = secrets.token_urlsafe(32), secrets.token_urlsafe(32)
+def launch(worker: Worker, run: Path, trust: str | Path) -> Launched:
+    """Write the worker's configuration below `run` (mode 0600) and say how to start it.
+
+    trust: whose proofs it believes: the content of its trust file, or the operator's own file.
+    """
+    # No admin key: an operator's proof opens what SGLang would open to one.
+    api_key = secrets.token_urlsafe(32)
     port = worker.port or free_port()
     arguments = [
         *("--model-path", str(worker.model), "--host", "127.0.0.1", "--port", str(port)),
         *("--device", worker.device, "--max-running-requests", str(worker.slots)),
-        *("--api-key", api_key, "--admin-api-key", admin_key),
+        *("--api-key", api_key, "--radix-cache-backend", BACKEND),
         *_COMMON_FLAGS,
         *(_CPU_FLAGS if worker.device == "cpu" else ()),
     ]
+    if isinstance(trust, str):
+        text, trust = trust, run / f"engine-{port}-trust.json"
+        write_private(trust, text)
     config = run / f"engine-{port}.json"
-    _write_private(config, {"device": worker.device, "arguments": arguments})
+    content = {"device": worker.device, "arguments": arguments, "trust": str(trust.absolute())}
+    write_private(config, json.dumps(content))
     argv = [str(python(worker.engine)), "-m", "serving.engine_plugin.worker", str(config)]
     return Launched(f"http://127.0.0.1:{port}", api_key, Command(argv, _environment(worker.device)))
 
@@ -99,11 +109,3 @@ def _environment(device: Device) -> dict[str, str]:
         # With two threads the barriers cost more than the second core brings (measured: 3 times).
         kept["OMP_NUM_THREADS"] = "1"
     return kept
-
-
-def _write_private(path: Path, content: object) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    path.unlink(missing_ok=True)
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        json.dump(content, file)

@@ -8,6 +8,8 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 
+import structlog
+
 from isolation.context import TenantContext, require_tenant
 from isolation.namespaces import CacheScope, NamespaceDeriver
 from isolation.streaming import Chain, StreamTransform
@@ -16,15 +18,17 @@ from rag.prompt import Message, Prompt, assemble
 from rag.retrieval.follow_up import Question, question_of
 from rag.retrieval.small_talk import is_small_talk
 from serving.admission.context_cap import check_context
-from serving.engine.client import EngineClient, Job, TokenUsage
+from serving.engine.client import Delta, EngineClient, Job, TenantEngine, TokenUsage
 from serving.engine.tokens import TokenCounter
-from serving.errors import ModelNotFoundError
+from serving.errors import EngineUnavailableError, ModelNotFoundError
 from serving.gateway.answer import AnswerEnd, AnswerPart, AnswerText, cite
 from serving.gateway.chat_request import ChatRequest
 from serving.gateway.ports import Concurrency, Guard, Masker, Queue, Retrieval, Vault
 from serving.gateway.refusal import Refusal
 from serving.metering.meter import Meter
 from serving.metering.usage import UsageSink
+
+log = structlog.get_logger(__name__)
 
 BASE_MODEL = "base"
 _NO_TOKENS = TokenUsage(0, 0, 0)
@@ -124,33 +128,46 @@ class TenantChat:
         asked = tokens.count_messages(_as_dicts(conversation))
         passage_budget = self._options.passage_tokens if self._parts.retriever else 0
         check_context(self._ctx, asked + passage_budget + max_tokens)
-        masked, vault = await self._mask(conversation)
         # The original text: the search stays inside the gateway, and a placeholder finds nothing.
         question = question_of(conversation)
         talk = self._parts.retriever is None or is_small_talk(question.text)
         passages = [] if talk else await self._retrieve(question)
         if not talk and (said := self._refused(question, passages)):
             return said
+        masked, masked_passages, vault = await self._mask(conversation, passages)
         prompt = assemble(
             self._ctx,
             masked,
-            passages,
+            masked_passages,
             token_budget=passage_budget,
             count_tokens=tokens.count,
         )
         prompt_tokens = tokens.count_messages(_as_dicts(prompt.messages))
         check_context(self._ctx, prompt_tokens + max_tokens)
         meter.prepared(prompt_tokens, len(prompt.sources))
+        # What the customer is shown of a source is the source, not what the engine saw of it.
+        sources = _originals(prompt.sources, passages)
         return _Prepared(
-            self._job(request, prompt, max_tokens, meter), prompt_tokens, prompt.sources, vault
+            self._job(request, prompt, max_tokens, meter), prompt_tokens, sources, vault
         )
 
-    async def _mask(self, conversation: list[Message]) -> tuple[list[Message], Vault | None]:
+    async def _mask(
+        self, conversation: list[Message], passages: list[Passage]
+    ) -> tuple[list[Message], list[Passage], Vault | None]:
         if self._parts.masker is None:
-            return conversation, None
-        masked = await self._parts.masker.mask(self._ctx, [turn.content for turn in conversation])
+            return conversation, passages, None
+        masked = await self._parts.masker.mask(
+            self._ctx,
+            [turn.content for turn in conversation],
+            [passage.text for passage in passages],
+        )
         turns = zip(conversation, masked.texts, strict=True)
-        return [replace(turn, content=text) for turn, text in turns], masked.vault
+        sources = zip(passages, masked.documents, strict=True)
+        return (
+            [replace(turn, content=text) for turn, text in turns],
+            [replace(passage, text=text) for passage, text in sources],
+            masked.vault,
+        )
 
     async def _retrieve(self, question: Question) -> list[Passage]:
         if self._parts.retriever is None:
@@ -178,22 +195,52 @@ class TenantChat:
         queue = self._parts.queue.of(self._ctx)
         async with queue.turn(prompt_tokens=prepared.prompt_tokens, deadline=deadline) as turn:
             meter.started()
-            stream = engine.of(self._ctx, namespace).stream(prepared.job)
+            stream = _metered(engine.of(self._ctx, namespace), prepared.job, meter)
             async with aclosing(stream) as deltas:
                 async for delta in deltas:
                     if delta.text:
                         turn.charge(output_tokens=1)
-                    meter.saw(delta)
                     if text := out.feed(delta.text):
                         yield AnswerText(meter.emitted(text))
         if text := out.flush():
             yield AnswerText(meter.emitted(text))
-        citations = cite(prepared.sources, meter.answer, self._parts.guard(self._ctx))
+        citations = cite(prepared.sources, meter.answer, self._clean(prepared.vault))
+        if prepared.vault is not None and prepared.vault.tripped:
+            log.warning("canary_in_answer", tenant=self._ctx.tenant_id, request=meter.request_id)
         yield AnswerEnd(meter.finish_reason, citations, meter.tokens)
 
     def _outward(self, vault: Vault | None) -> StreamTransform:
         guard = self._parts.guard(self._ctx).stream()
-        return Chain([vault.stream(self._ctx), guard]) if vault else guard
+        return Chain([vault.answer(self._ctx), guard]) if vault else guard
+
+    def _clean(self, vault: Vault | None) -> Callable[[str], str]:
+        """Sources are shown as they are, but for what must not leave."""
+        guard = self._parts.guard(self._ctx)
+        return guard.clean if vault is None else lambda text: guard.clean(vault.clean(text))
+
+
+async def _metered(engine: TenantEngine, job: Job, meter: Meter) -> AsyncGenerator[Delta, None]:
+    """The job's pieces. Left early, it still says what it cost: the engine tells when it ended."""
+    try:
+        async with aclosing(engine.stream(job)) as deltas:
+            async for delta in deltas:
+                meter.saw(delta)
+                yield delta
+    except EngineUnavailableError:
+        raise
+    except BaseException:
+        meter.settled(await engine.settle(job))
+        raise
+
+
+def _originals(sources: list[Passage], passages: list[Passage]) -> list[Passage]:
+    """The passages that the prompt's sources were, before masking and cutting."""
+    found = {_place(passage): passage for passage in passages}
+    return [found[_place(source)] for source in sources]
+
+
+def _place(passage: Passage) -> tuple[str, str, int]:
+    return passage.document_id, passage.version, passage.ordinal
 
 
 def _as_dicts(messages: list[Message]) -> list[dict[str, str]]:

@@ -9,7 +9,7 @@ from typing import Protocol
 from isolation.context import OperatorContext, TenantContext
 from isolation.streaming import StreamTransform
 from rag.catalog import CatalogEntry
-from rag.documents import Document, Passage
+from rag.documents import Passage, Source
 from rag.filters import Where
 from rag.retrieval.follow_up import Question
 
@@ -17,8 +17,15 @@ from rag.retrieval.follow_up import Question
 class Vault(Protocol):
     """One request's placeholders and what they stand for."""
 
-    def stream(self, ctx: TenantContext) -> StreamTransform:
-        """Restores placeholders in a stream, cut anywhere."""
+    @property
+    def tripped(self) -> int:
+        """How many canaries were removed."""
+
+    def answer(self, ctx: TenantContext) -> StreamTransform:
+        """Restores placeholders in an answer, cut anywhere, and keeps foreign data in."""
+
+    def clean(self, text: str) -> str:
+        """A source that is shown as it is, without canaries."""
 
 
 class Masked(Protocol):
@@ -29,6 +36,10 @@ class Masked(Protocol):
         """In the order they came."""
 
     @property
+    def documents(self) -> list[str]:
+        """The passages' texts, in the order they came."""
+
+    @property
     def vault(self) -> Vault:
         """What the placeholders stand for."""
 
@@ -36,8 +47,14 @@ class Masked(Protocol):
 class Masker(Protocol):
     """Replaces personal data by numbered placeholders."""
 
-    async def mask(self, ctx: TenantContext, texts: Sequence[str]) -> Masked:
-        """All turns of one conversation, in order."""
+    async def mask(
+        self, ctx: TenantContext, texts: Sequence[str], documents: Sequence[str] = ()
+    ) -> Masked:
+        """All turns of one conversation, in order, and the passages that go with it.
+
+        Raises:
+            ContentBlockedError: the tenant's policy does not let something in them pass.
+        """
 
 
 class Guard(Protocol):
@@ -116,8 +133,11 @@ class IngestOutcome(Protocol):
 class TenantIngestion(Protocol):
     """One tenant's documents."""
 
-    async def ingest(self, document: Document) -> IngestOutcome:
+    async def ingest(self, document: Source) -> IngestOutcome:
         """Make `document` the one version of its id."""
+
+    async def unchanged(self, document_id: str, source: str, groups: frozenset[str]) -> bool:
+        """Whether the document is what a file of this digest gives."""
 
     async def list(self) -> list[CatalogEntry]:
         """All, by id."""

@@ -6,7 +6,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from rag.embedding.port import Embedder
+from rag.reading.parsers import Parsers
+from rag.spool import Spool
 from serving.control.deletion import TenantDeletion
+from serving.control.policies import PolicyRegistry
 from serving.control.tenants import TenantRegistry
 from serving.control.usage import UsageLedger
 from serving.gateway.chat import ChatService
@@ -50,6 +53,7 @@ class Runtime:
 
     settings: Settings
     registry: TenantRegistry
+    policies: PolicyRegistry
     deletion: TenantDeletion
     usage: UsageLedger
     metrics: Metrics
@@ -58,6 +62,8 @@ class Runtime:
     chat: ChatService | None
     retriever: Retrieval
     ingestor: Ingestion
+    spool: Spool
+    parsers: Parsers
     embedder: Embedder
     readiness: Callable[[], Readiness]
     demo: Callable[[], Sequence[DemoTenant]] = tuple

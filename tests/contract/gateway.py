@@ -17,6 +17,7 @@ from starlette.types import ASGIApp
 
 from evals.contract.target import Account
 from isolation.context import TenantContext
+from isolation.guard.links import LinkGuard
 from isolation.namespaces import CacheScope, NamespaceDeriver
 from isolation.tenant_id import TenantId, tenant_id
 from isolation.testing.contexts import operator_for_tests, tenant_for_tests
@@ -33,7 +34,18 @@ from serving.engine.client import EngineClient
 from serving.engine.tokens import ByteCounter
 from serving.gateway.app import create_app
 from serving.gateway.chat import ChatOptions, ChatParts, ChatService
-from tests.gateway.fakes import Guard, Ledger, Limiter, Masker, Outcome, Queue, Search, runtime
+from tests.gateway.fakes import (
+    Files,
+    Guard,
+    Ledger,
+    Limiter,
+    Masker,
+    Outcome,
+    Queue,
+    Search,
+    runtime,
+)
+from tests.signing import signer_for_tests
 from tests.stub_engine import StubEngine
 
 TENANTS = ("acme", "birch")
@@ -118,21 +130,32 @@ class OneForAllLedger(UsageLedger):
 
 @asynccontextmanager
 async def gateway(
-    folder: Path, *, library: Library, salted: bool = True, one_ledger: bool = False
+    folder: Path,
+    *,
+    library: Library,
+    salted: bool = True,
+    one_ledger: bool = False,
+    guarded: bool = True,
 ) -> AsyncGenerator[tuple[ASGIApp, Sequence[Account]], None]:
     """The application, and an account of each of two tenants."""
     database = await Database.open(f"sqlite+aiosqlite:///{folder}/bulkhead.db")
     ledger = (OneForAllLedger if one_ledger else UsageLedger)(database)
     ledger.start()
     async with PrefixEngine(salted=salted).serving() as url:
-        engine = EngineClient(url, model="m", api_key="k")
-        parts = runtime(engine, search=Search(), limiter=Limiter(), ledger=Ledger())
+        engine = EngineClient(url, model="m", api_key="k", signer=signer_for_tests())
+        parts = runtime(
+            engine,
+            search=Search(),
+            limiter=Limiter(),
+            ledger=Ledger(),
+            files=Files(folder / "uploads"),
+        )
         parts = replace(
             parts,
             registry=TenantRegistry(database),
             tenants_keys=ApiKeyAuthenticator(database),
             usage=ledger,
-            chat=_chat(engine, library, ledger),
+            chat=_chat(engine, library, ledger, guarded),
             retriever=library,
             ingestor=library,
         )
@@ -142,7 +165,9 @@ async def gateway(
     await database.close()
 
 
-def _chat(engine: EngineClient, library: Library, ledger: UsageLedger) -> ChatService:
+def _chat(
+    engine: EngineClient, library: Library, ledger: UsageLedger, guarded: bool
+) -> ChatService:
     parts = ChatParts(
         engine=lambda: engine,
         tokens=ByteCounter,
@@ -154,7 +179,7 @@ def _chat(engine: EngineClient, library: Library, ledger: UsageLedger) -> ChatSe
         masker=Masker(),
         retriever=library,
         refusal=None,
-        guard=lambda ctx: Guard(),
+        guard=lambda ctx: LinkGuard() if guarded else Guard(),
     )
     return ChatService(parts, ChatOptions(3, 1_000, 64, 5))
 

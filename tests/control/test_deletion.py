@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
@@ -29,6 +30,7 @@ from serving.control.deletion import Deleted, TenantDeletion
 from serving.control.errors import TenantExistsError, TenantNotFoundError
 from serving.control.tenants import TenantRegistry
 from serving.control.usage import UsageLedger
+from serving.errors import EngineUnavailableError
 from tests.control.test_usage import record_of
 from tests.gateway.fakes import Embedder
 
@@ -102,6 +104,29 @@ async def test_a_deletion_reaches_what_is_kept_in_memory(platform: Platform) -> 
     assert forgotten == ["fjellvik"]
 
 
+async def test_a_deletion_is_not_done_before_the_engine_has_cleared_the_tenants_state(
+    platform: Platform,
+) -> None:
+    class Kv:
+        answers = False
+        cleared: ClassVar[list[str]] = []
+
+        async def purge(self, operator: OperatorContext, tenant: TenantId) -> None:
+            if not self.answers:
+                raise EngineUnavailableError
+            self.cleared.append(tenant)
+
+    deletion, kv = platform.deletion, Kv()
+    deletion.clears(kv)
+    with pytest.raises(EngineUnavailableError):
+        await deletion.delete(OPERATOR, GONE.tenant_id)
+    with pytest.raises(TenantSuspendedError):
+        await ApiKeyAuthenticator(platform.database).authenticate(platform.keys["fjellvik"].text)
+    kv.answers = True
+    assert await deletion.resume(OPERATOR) == 1
+    assert kv.cleared == ["fjellvik"]
+
+
 async def test_a_deletion_that_forgets_the_tenant_is_caught(
     platform: Platform, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -127,14 +152,14 @@ async def test_a_write_that_has_begun_does_not_land_behind_the_deletion(
     platform: Platform, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     embedding, go_on = asyncio.Event(), asyncio.Event()
-    embedded = platform.ingestor.embedded
+    embed = platform.ingestor.generation.embedder.embed
 
-    async def slowly(document: Document) -> list[object]:
+    async def slowly(texts: Sequence[str]) -> list[list[float]]:
         embedding.set()
         await go_on.wait()
-        return list(await embedded(document))
+        return await embed(texts)
 
-    monkeypatch.setattr(platform.ingestor, "embedded", slowly)
+    monkeypatch.setattr(platform.ingestor.generation.embedder, "embed", slowly)
     late = platform.ingestor.of(GONE).ingest(Document("late", "Late", "Late returns."))
     writing = asyncio.create_task(late)
     await embedding.wait()

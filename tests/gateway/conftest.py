@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import tempfile
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import openai
 import pytest
@@ -15,7 +17,8 @@ import uvicorn
 from serving.engine.client import EngineClient
 from serving.gateway.app import create_app
 from serving.gateway.refusal import Refusal
-from tests.gateway.fakes import Ledger, Limiter, Search, runtime
+from tests.gateway.fakes import Files, Ledger, Limiter, Search, runtime
+from tests.signing import signer_for_tests
 from tests.stub_engine import StubEngine
 
 
@@ -26,6 +29,7 @@ class Platform:
     search: Search = field(default_factory=Search)
     limiter: Limiter = field(default_factory=Limiter)
     ledger: Ledger = field(default_factory=Ledger)
+    spool: Path = Path()
 
     def client(self, key: str) -> openai.AsyncOpenAI:
         return openai.AsyncOpenAI(base_url=f"{self.url}/v1", api_key=key, max_retries=0)
@@ -43,13 +47,24 @@ async def serving_platform(
 ) -> AsyncGenerator[Platform, None]:
     """demo: whether the chat page has demo merchants to offer."""
     platform = Platform()
+    with tempfile.TemporaryDirectory() as folder:
+        platform.spool = Path(folder)
+        async with _served(platform, Files(platform.spool), demo, refusal):
+            yield platform
+
+
+@asynccontextmanager
+async def _served(
+    platform: Platform, files: Files, demo: bool, refusal: Refusal | None
+) -> AsyncGenerator[None, None]:
     async with platform.engine.serving() as engine_url:
-        engine = EngineClient(engine_url, model="m", api_key="k")
+        engine = EngineClient(engine_url, model="m", api_key="k", signer=signer_for_tests())
         parts = runtime(
             engine,
             search=platform.search,
             limiter=platform.limiter,
             ledger=platform.ledger,
+            files=files,
             demo=demo,
             refusal=refusal,
         )
@@ -66,9 +81,10 @@ async def serving_platform(
         platform.url = f"http://127.0.0.1:{listener.getsockname()[1]}"
         while not server.started:
             await asyncio.sleep(0.01)
-        yield platform
+        yield
         platform.engine.endless = False
         server.should_exit = True
         await serving
         await engine.close()
+        files.parsers.close()
         listener.close()

@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import cast
 
 from isolation.context import OperatorContext, TenantContext
@@ -15,12 +16,16 @@ from isolation.namespaces import CacheScope, NamespaceDeriver
 from isolation.tenant_id import TenantId
 from isolation.testing.contexts import operator_for_tests, tenant_for_tests
 from rag.catalog import CatalogEntry
-from rag.documents import Document, Passage
+from rag.documents import Passage, Source
 from rag.errors import DocumentNotFoundError
 from rag.filters import Where
+from rag.reading.limits import ReadingLimits
+from rag.reading.parsers import Parsers
 from rag.retrieval.follow_up import Question
+from rag.spool import Spool
 from serving.control.database import Database
 from serving.control.deletion import TenantDeletion
+from serving.control.policies import PolicyRegistry
 from serving.control.tenants import TenantRegistry
 from serving.control.usage import UsageLedger
 from serving.engine.client import EngineClient
@@ -126,19 +131,28 @@ class Restoring:
 
 
 class Vault:
-    def stream(self, ctx: TenantContext) -> Restoring:
+    tripped = 0
+
+    def answer(self, ctx: TenantContext) -> Restoring:
         return Restoring({"<EMAIL_1>": "ada@example.com"})
+
+    def clean(self, text: str) -> str:
+        return text
 
 
 @dataclass
 class Masked:
     texts: list[str]
+    documents: list[str]
     vault: Vault
 
 
 class Masker:
-    async def mask(self, ctx: TenantContext, texts: Sequence[str]) -> Masked:
-        return Masked([text.replace("ada@example.com", "<EMAIL_1>") for text in texts], Vault())
+    async def mask(
+        self, ctx: TenantContext, texts: Sequence[str], documents: Sequence[str] = ()
+    ) -> Masked:
+        masked = [text.replace("ada@example.com", "<EMAIL_1>") for text in texts]
+        return Masked(masked, list(documents), Vault())
 
 
 @dataclass
@@ -219,9 +233,14 @@ class TenantDocuments:
     documents: Documents
     ctx: TenantContext
 
-    async def ingest(self, document: Document) -> Outcome:
+    async def unchanged(self, document_id: str, source: str, groups: frozenset[str]) -> bool:
+        entry = self.documents.entries.get((self.ctx.tenant_id, document_id))
+        return entry is not None and (entry.source, entry.groups) == (source, groups)
+
+    async def ingest(self, document: Source) -> Outcome:
         self.documents.entries[self.ctx.tenant_id, document.id] = CatalogEntry(
-            document.id, document.title, "v1", document.fingerprint, 1, datetime.now(UTC)
+            *(document.id, document.title, "v1", document.fingerprint, 1, datetime.now(UTC)),
+            *(document.groups, document.source),
         )
         return Outcome("created", 1)
 
@@ -252,6 +271,15 @@ class Embedder:
         return len(text.split())
 
 
+class Files:
+    """Where uploads lie, and who reads them; real, and started at the first file."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.spool = Spool(folder)
+        self.parsers = Parsers(self.spool, ReadingLimits(size=2_000_000, seconds=3))
+
+
 def demo_tenants() -> list[DemoTenant]:
     return [DemoTenant(str(ctx.tenant_id), key, "business") for key, ctx in KEYS.items()]
 
@@ -262,6 +290,7 @@ def runtime(
     search: Search,
     limiter: Limiter,
     ledger: Ledger,
+    files: Files,
     demo: bool = False,
     refusal: Refusal | None = None,
 ) -> Runtime:
@@ -281,9 +310,10 @@ def runtime(
     )
     options = ChatOptions(top_k=3, passage_tokens=400, default_max_tokens=64, queue_seconds=5)
     return Runtime(
-        settings=Settings(),
+        settings=Settings(max_file_bytes=2_000_000),
         # The operator's routes are tested on the real database (tests/embedded).
         registry=TenantRegistry(cast("Database", None)),
+        policies=PolicyRegistry(cast("Database", None)),
         deletion=cast("TenantDeletion", None),
         usage=UsageLedger(cast("Database", None)),
         metrics=Metrics(),
@@ -292,6 +322,8 @@ def runtime(
         chat=ChatService(parts, options),
         retriever=search,
         ingestor=Documents(),
+        spool=files.spool,
+        parsers=files.parsers,
         embedder=Embedder(),
         readiness=lambda: Readiness(True, "ready"),
         demo=demo_tenants if demo else tuple,

@@ -10,6 +10,7 @@ from uuid import UUID
 from qdrant_edge import (
     CountRequest,
     EdgeShard,
+    Filter,
     Point,
     ScrollRequest,
     UpdateOperation,
@@ -17,15 +18,30 @@ from qdrant_edge import (
 
 from isolation.context import TenantContext
 from isolation.errors import CrossTenantError, InvalidRequestError
-from isolation.tenant_id import TenantId
-from rag.documents import DocumentPage, DocumentVersion, EmbeddedChunk, Passage, Stretch
+from rag.documents import (
+    DocumentPage,
+    DocumentVersion,
+    EmbeddedChunk,
+    Passage,
+    StoredChunk,
+    Stretch,
+)
 from rag.filters import Where
 from rag.store import predicate
 from rag.store.conditions import Every
+from rag.store.edge.hidden import Hidden
 from rag.store.edge.hybrid import HybridRequest, cosine
 from rag.store.edge.layout import BM25, DENSE
 from rag.store.edge.rendering import rendered
-from rag.store.payload import LISTED, READ, document_of, passage_of, payload_of
+from rag.store.edge.settling import remove, show
+from rag.store.payload import (
+    LISTED,
+    READ,
+    document_of,
+    passage_of,
+    payload_of,
+    stored_chunk_of,
+)
 from rag.store.point_ids import point_id
 from rag.store.port import HybridQuery, TenantCollection
 
@@ -36,6 +52,10 @@ _BATCH = 64
 
 class SharedShard(Protocol):
     """What the bound collection needs of the store that all tenants share."""
+
+    @property
+    def hidden(self) -> Hidden:
+        """What reads pass over."""
 
     def run(self, job: Callable[[EdgeShard], T]) -> T:
         """Run `job` on the shard, alone."""
@@ -61,30 +81,26 @@ class EdgeTenantCollection(TenantCollection):
         for chunk in chunks:
             self._store.check_vector(chunk.dense)
         for begin in range(0, len(chunks), _BATCH):
-            batch = chunks[begin : begin + _BATCH]
-            self._upsert([self._point(version, chunk) for chunk in batch])
+            self._upsert([self._point(version, chunk) for chunk in chunks[begin : begin + _BATCH]])
             await asyncio.sleep(0)
-        self._check_staged(version, len(chunks))
 
     def _upsert(self, points: list[Point]) -> None:
         # The second line behind ids that no other tenant can name: nobody else's point is changed.
         mine = rendered(predicate.everything_of(self._ctx.tenant_id))
         operation = UpdateOperation.upsert_points(points, mine)
+        ids = [point.id for point in points]
         self._store.run(lambda shard: shard.update(operation))
-
-    def _check_staged(self, version: DocumentVersion, chunks: int) -> None:
-        """A conditional upsert skips a foreign point silently: it is counted whether it did."""
-        mine = predicate.version_of(self._ctx.tenant_id, version.document_id, version.version)
-        if self._count(mine) < chunks:
+        # A conditional upsert skips a foreign point silently: it is looked up whether it did.
+        there = self._store.run(lambda shard: shard.retrieve(ids, [predicate.TENANT], False))
+        owners = [(record.payload or {})[predicate.TENANT] for record in there]
+        if owners != [self._ctx.tenant_id] * len(points):
             raise CrossTenantError("a write to the vector store")
 
     async def publish(self, document_id: str, version: str) -> None:
-        tenant = self._ctx.tenant_id
-        self._store.run(lambda shard: settle(shard, tenant, document_id, version))
+        await show(self._store, self._ctx.tenant_id, document_id, version)
 
     async def delete(self, document_id: str) -> None:
-        tenant = self._ctx.tenant_id
-        self._store.run(lambda shard: settle(shard, tenant, document_id, None))
+        await remove(self._store, self._ctx.tenant_id, document_id)
 
     async def search(
         self,
@@ -106,42 +122,69 @@ class EdgeTenantCollection(TenantCollection):
         ]
 
     async def read(self, stretches: Sequence[Stretch]) -> list[Passage]:
-        if not stretches:
+        tenant = self._ctx.tenant_id
+        ids = [
+            point_id(tenant, stretch.document_id, stretch.version, ordinal)
+            for stretch in stretches
+            for ordinal in range(stretch.first, stretch.last + 1)
+        ]
+        if not ids:
             return []
-        mine = rendered(predicate.stretches_of(self._ctx, stretches))
-        limit = sum(stretch.last - stretch.first + 1 for stretch in stretches)
-        request = ScrollRequest(limit=limit, filter=mine, with_payload=READ)
+        # By id: a range of ordinals would be looked for in all of the tenant's payloads.
+        mine = self._visible(predicate.chunks_of(self._ctx, ids))
+        request = ScrollRequest(limit=len(ids), filter=mine, with_payload=READ)
         records, _ = self._store.run(lambda shard: shard.scroll(request))
         return [passage_of(self._ctx, record.payload or {}) for record in records]
 
     async def get(self, document_id: str) -> list[Passage]:
-        mine = rendered(predicate.visible_to(self._ctx, document_id))
+        mine = self._visible(predicate.visible_to(self._ctx, document_id))
         request = ScrollRequest(limit=1_000_000, filter=mine, with_payload=True)
         records, _ = self._store.run(lambda shard: shard.scroll(request))
         passages = [passage_of(self._ctx, record.payload or {}) for record in records]
         return sorted(passages, key=lambda passage: passage.ordinal)
 
+    async def chunks(
+        self, document_id: str, version: str, ordinals: range, *, vectors: bool = False
+    ) -> list[StoredChunk]:
+        tenant = self._ctx.tenant_id
+        ids = [point_id(tenant, document_id, version, ordinal) for ordinal in ordinals]
+        request = ScrollRequest(
+            limit=len(ids),
+            filter=self._visible(predicate.chunks_of(self._ctx, ids)),
+            with_payload=True,
+            with_vector=[DENSE] if vectors else False,
+        )
+        records = self._store.run(lambda shard: shard.scroll(request)[0]) if ids else []
+        chunks = [
+            stored_chunk_of(self._ctx, record.payload or {}, _dense(record.vector))
+            for record in records
+        ]
+        return sorted(chunks, key=lambda stored: stored.chunk.ordinal)
+
     async def count(self) -> int:
-        return self._count(predicate.visible_to(self._ctx))
+        request = CountRequest(exact=True, filter=self._visible(predicate.visible_to(self._ctx)))
+        return self._store.run(lambda shard: shard.count(request))
 
     async def list(self, *, limit: int = 100, after: str | None = None) -> DocumentPage:
         request = ScrollRequest(
             offset=_point_id(after),
             limit=limit,
-            filter=rendered(predicate.documents_of(self._ctx)),
+            filter=self._visible(predicate.documents_of(self._ctx)),
             with_payload=LISTED,
         )
         records, rest = self._store.run(lambda shard: shard.scroll(request))
         documents = [document_of(self._ctx, record.payload or {}) for record in records]
         return DocumentPage(documents, None if rest is None else str(rest))
 
-    def _count(self, mine: Every) -> int:
-        request = CountRequest(exact=True, filter=rendered(mine))
-        return self._store.run(lambda shard: shard.count(request))
+    def _visible(self, condition: Every) -> Filter:
+        """What a read asks for: `condition`, without what is hidden just now."""
+        hidden = self._store.hidden.conditions(self._ctx.tenant_id)
+        return rendered(Every((*condition.parts, *hidden)))
 
     def _hybrid(self, query: HybridQuery, limit: int, where: Where | None) -> HybridRequest:
-        own = rendered(predicate.visible_to(self._ctx))
-        mine = own if where is None else rendered(predicate.visible_to(self._ctx, where=where))
+        own = self._visible(predicate.visible_to(self._ctx))
+        asked = predicate.visible_to(self._ctx, where=where)
+        mine = own if where is None else self._visible(asked)
         request = HybridRequest(mine, own, limit)
         if query.dense:
             self._store.check_vector(query.dense)
@@ -160,19 +203,6 @@ class EdgeTenantCollection(TenantCollection):
         )
 
 
-def settle(shard: EdgeShard, tenant: TenantId, document_id: str, version: str | None) -> None:
-    """Show one version of a document and delete the others; None deletes all."""
-    if version is None:
-        mine = rendered(predicate.document_of(tenant, document_id))
-        shard.update(UpdateOperation.delete_points_by_filter(mine))
-        return
-    state = {predicate.STATE: predicate.PUBLISHED}
-    mine = rendered(predicate.version_of(tenant, document_id, version))
-    shard.update(UpdateOperation.set_payload_by_filter(mine, state))
-    others = rendered(predicate.other_versions_of(tenant, document_id, version))
-    shard.update(UpdateOperation.delete_points_by_filter(others))
-
-
 def _point_id(after: str | None) -> UUID | None:
     if after is None:
         return None
@@ -180,3 +210,7 @@ def _point_id(after: str | None) -> UUID | None:
         return UUID(after)
     except ValueError:
         raise InvalidRequestError("'after' is what a listing gave.", param="after") from None
+
+
+def _dense(vector: Any) -> list[float] | None:
+    return vector[DENSE] if vector else None

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import assert_never
 
-from qdrant_edge import FieldCondition, Filter, MatchAny, MatchValue, RangeFloat
+from qdrant_edge import FieldCondition, Filter, HasIdCondition, MatchAny, MatchValue, RangeFloat
 
-from rag.store.conditions import Condition, Every, No, Some, TextAmong, TextIs, Within
+from rag.store.conditions import Condition, Every, No, PointAmong, Some, TextAmong, TextIs, Within
 
 
 def rendered(condition: Every) -> Filter:
@@ -14,7 +14,7 @@ def rendered(condition: Every) -> Filter:
     return Filter(must=[_rendered(part) for part in condition.parts])
 
 
-def _rendered(condition: Condition) -> FieldCondition | Filter:
+def _rendered(condition: Condition) -> FieldCondition | HasIdCondition | Filter:
     match condition:
         case TextIs(path, value):
             return FieldCondition(key=path, match=MatchValue(value=value))
@@ -22,6 +22,8 @@ def _rendered(condition: Condition) -> FieldCondition | Filter:
             return FieldCondition(key=path, match=MatchAny(any=list(values)))
         case Within(path, at_least, at_most):
             return FieldCondition(key=path, range=RangeFloat(gte=at_least, lte=at_most))
+        case PointAmong(ids):
+            return HasIdCondition(set(ids))
         case Every():
             return rendered(condition)
         case Some(parts):

@@ -8,15 +8,17 @@ from pathlib import Path
 from threading import Lock
 from typing import Any, TypeVar
 
-from qdrant_edge import Bm25, CountRequest, EdgeShard, UpdateOperation
+from qdrant_edge import Bm25, CountRequest, EdgeShard
 
 from isolation.context import OperatorContext, TenantContext, require_operator, require_tenant
 from isolation.tenant_id import TenantId
 from rag.errors import StoreError
 from rag.store import predicate
-from rag.store.edge.collection import EdgeTenantCollection, settle
+from rag.store.edge.collection import EdgeTenantCollection
+from rag.store.edge.hidden import Hidden
 from rag.store.edge.layout import open_shard
 from rag.store.edge.rendering import rendered
+from rag.store.edge.settling import remove, remove_all, show
 from rag.store.port import TenantCollection, VectorStore
 
 T = TypeVar("T")
@@ -35,6 +37,7 @@ class EdgeVectorStore(VectorStore):
         self._dimension = dimension
         self._lock = Lock()
         self._bm25 = Bm25()
+        self.hidden = Hidden()
 
     @classmethod
     def open(cls, path: Path, dimension: int) -> EdgeVectorStore:
@@ -53,12 +56,15 @@ class EdgeVectorStore(VectorStore):
         self, operator: OperatorContext, tenant: TenantId, document_id: str, version: str | None
     ) -> None:
         require_operator(operator, "settling the vector store")
-        self.run(lambda shard: settle(shard, tenant, document_id, version))
+        if version is None:
+            await remove(self, tenant, document_id)
+        else:
+            await show(self, tenant, document_id, version)
 
     async def purge(self, operator: OperatorContext, tenant: TenantId) -> None:
         require_operator(operator, "purging the vector store")
+        await remove_all(self, tenant)
         everything = rendered(predicate.everything_of(tenant))
-        self.run(lambda shard: shard.update(UpdateOperation.delete_points_by_filter(everything)))
         left = self.run(lambda shard: shard.count(CountRequest(exact=True, filter=everything)))
         if left:
             raise StoreError("Points of the tenant are still there; delete it again.")

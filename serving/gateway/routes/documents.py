@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from pathlib import Path, PurePath
+from typing import Annotated, Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Query
 from pydantic import (
     BaseModel,
     ConfigDict,
@@ -17,21 +19,33 @@ from pydantic import (
     StrictStr,
     ValidationError,
 )
-from starlette.datastructures import UploadFile
+from python_multipart.multipart import parse_options_header
 from starlette.requests import Request
 
 from isolation.access import MAX_GROUPS, checked_groups
-from isolation.context import require_unrestricted
+from isolation.context import TenantContext, require_unrestricted
 from isolation.errors import InvalidRequestError
 from rag.catalog import CatalogEntry
-from rag.documents import Document
-from rag.reading.reader import read_bytes
-from serving.errors import PayloadTooLargeError
+from rag.documents import Document, Source
+from rag.reading.source import SourceFile
 from serving.gateway.bodies import read_body
 from serving.gateway.chat_request import refusal_of
 from serving.gateway.dependencies import Parts, Tenant
+from serving.gateway.ports import IngestOutcome
+from serving.gateway.runtime import Runtime
+from serving.gateway.uploads import form_upload, raw_upload
 
 router = APIRouter()
+
+Groups = Annotated[Sequence[str], Query(max_length=MAX_GROUPS)]
+
+_ENDINGS = {
+    "text/markdown": ".md",
+    "text/plain": ".txt",
+    "text/html": ".html",
+    "text/csv": ".csv",
+    "application/pdf": ".pdf",
+}
 
 
 class _PostedDocument(BaseModel):
@@ -47,20 +61,37 @@ class _PostedDocument(BaseModel):
 @router.post("/v1/documents")
 async def put_document(request: Request, ctx: Tenant, parts: Parts) -> dict[str, Any]:
     """Ingest a document: JSON `{"id", "title", "text", "metadata", "groups"}`, or a multipart
-    `file` with the fields `id` and, for each group, `groups`.
+    `file` with the fields `id`, `encoding` and, for each group, `groups`.
 
     The same content again changes nothing; other content under the same id replaces it whole.
     """
     require_unrestricted(ctx)
-    document = await _posted(request, parts.settings.max_document_bytes)
-    outcome = await parts.ingestor.of(ctx).ingest(document)
-    return {
-        "id": document.id,
-        "object": "document",
-        "title": document.title,
-        "status": outcome.status,
-        "chunks": outcome.chunks,
-    }
+    if not request.headers.get("content-type", "").startswith("multipart/form-data"):
+        document = await _posted(request, parts.settings.max_document_bytes)
+        return _written(document, await parts.ingestor.of(ctx).ingest(document))
+    async with form_upload(request, parts.spool, parts.settings.max_file_bytes) as form:
+        groups = checked_groups(form.fields.get("groups", []))
+        file = SourceFile(form.path, form.name, form.one("encoding"))
+        return await _ingested(parts, ctx, file, form.one("id") or form.name, groups)
+
+
+# Ids are the tenant's own and may hold slashes.
+@router.put("/v1/documents/{document_id:path}")
+async def put_file(
+    document_id: str, request: Request, ctx: Tenant, parts: Parts, group: Groups = ()
+) -> dict[str, Any]:
+    """Ingest a file that is the whole body, as `POST` does; `?group=`, as often as needed.
+
+    Its kind and its encoding are what Content-Type says, else what the id ends with and what is
+    evident.
+    """
+    require_unrestricted(ctx)
+    if set(request.query_params) - {"group"}:
+        raise InvalidRequestError("The only parameter is 'group'.")
+    groups, limit = checked_groups(group), parts.settings.max_file_bytes
+    async with raw_upload(request, parts.spool, limit) as path:
+        file = _raw_file(path, document_id, request.headers.get("content-type", ""))
+        return await _ingested(parts, ctx, file, document_id, groups)
 
 
 @router.get("/v1/documents")
@@ -70,7 +101,6 @@ async def list_documents(ctx: Tenant, parts: Parts) -> dict[str, Any]:
     return {"object": "list", "data": [_entry(entry) for entry in entries]}
 
 
-# Ids are the tenant's own and may hold slashes.
 @router.get("/v1/documents/{document_id:path}")
 async def get_document(document_id: str, ctx: Tenant, parts: Parts) -> dict[str, Any]:
     """One document of the tenant."""
@@ -85,8 +115,6 @@ async def delete_document(document_id: str, ctx: Tenant, parts: Parts) -> dict[s
 
 
 async def _posted(request: Request, limit: int) -> Document:
-    if request.headers.get("content-type", "").startswith("multipart/form-data"):
-        return await _from_file(request, limit)
     try:
         posted = _PostedDocument.model_validate_json(await read_body(request, limit))
     except ValidationError as error:
@@ -95,25 +123,39 @@ async def _posted(request: Request, limit: int) -> Document:
     return Document(posted.id, posted.title or posted.id, posted.text, posted.metadata, groups)
 
 
-async def _from_file(request: Request, limit: int) -> Document:
-    declared = request.headers.get("content-length", "")
-    if not declared.isdigit():
-        raise InvalidRequestError("Send a Content-Length with a file.")
-    if int(declared) > limit:
-        raise PayloadTooLargeError(limit)
-    async with request.form(max_files=1, max_fields=2 + MAX_GROUPS) as form:
-        file, document_id = form.get("file"), form.get("id")
-        groups = checked_groups(str(group) for group in form.getlist("groups"))
-        if not isinstance(file, UploadFile) or not file.filename:
-            raise InvalidRequestError("Send one file in the field 'file'.", param="file")
-        if document_id is not None and not isinstance(document_id, str):
-            raise InvalidRequestError("The field 'id' is text.", param="id")
-        data = await file.read()
-        # Parsing is CPU-bound: off the event loop.
-        document = await asyncio.to_thread(
-            read_bytes, file.filename, data, document_id or file.filename
-        )
-        return replace(document, groups=groups)
+async def _ingested(
+    parts: Runtime, ctx: TenantContext, file: SourceFile, document_id: str, groups: frozenset[str]
+) -> dict[str, Any]:
+    """A file that is there already is known by its digest, and is not parsed."""
+    own = parts.ingestor.of(ctx)
+    digest = await asyncio.to_thread(file.digest)
+    if await own.unchanged(document_id, digest, groups):
+        entry = await own.get(document_id)
+        return _answer(document_id, entry.title, "unchanged", entry.chunks)
+    async with parts.parsers.read(file, document_id, digest) as document:
+        return _written(document, await own.ingest(replace(document, groups=groups)))
+
+
+def _raw_file(path: Path, document_id: str, content_type: str) -> SourceFile:
+    kind, options = parse_options_header(content_type)
+    ending = _ENDINGS.get(kind.decode())
+    name = document_id if ending is None else PurePath(document_id).stem + ending
+    encoding = options.get(b"charset")
+    return SourceFile(path, name, encoding.decode() if encoding else None)
+
+
+def _written(document: Source, outcome: IngestOutcome) -> dict[str, Any]:
+    return _answer(document.id, document.title, outcome.status, outcome.chunks)
+
+
+def _answer(document_id: str, title: str, status: str, chunks: int) -> dict[str, Any]:
+    return {
+        "id": document_id,
+        "object": "document",
+        "title": title,
+        "status": status,
+        "chunks": chunks,
+    }
 
 
 def _entry(entry: CatalogEntry) -> dict[str, Any]:
@@ -124,5 +166,6 @@ def _entry(entry: CatalogEntry) -> dict[str, Any]:
         "version": entry.version,
         "chunks": entry.chunks,
         "groups": sorted(entry.groups),
+        "source": entry.source,
         "updated_at": int(entry.updated_at.timestamp()),
     }

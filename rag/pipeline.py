@@ -1,0 +1,48 @@
+"""A document into embedded chunks, a batch at a time: memory does not grow with the document."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
+from itertools import islice
+
+from rag.ahead import ahead
+from rag.documents import Chunk, EmbeddedChunk, Source
+from rag.embedding.port import Embedder
+from rag.generation import Generation
+from rag.splitting import Splitter
+
+# Enough that the embedder finds texts of like length in it, and little enough to hold four of.
+BATCH = 256
+
+
+async def embedded(
+    document: Source, generation: Generation
+) -> AsyncGenerator[list[EmbeddedChunk], None]:
+    """The document's chunks with their vectors, in order.
+
+    While a batch is written, the next one is embedded, and the one after it is split; the embedder,
+    which is what takes the time, does not wait.
+    """
+    async with (
+        aclosing(ahead(_split(document, generation.splitter))) as chunks,
+        aclosing(ahead(_embedded(chunks, generation.embedder))) as batches,
+    ):
+        async for batch in batches:
+            yield batch
+
+
+async def _split(document: Source, splitter: Splitter) -> AsyncIterator[list[Chunk]]:
+    chunks = splitter.split(document)
+    # Off the event loop: splitting is the processor's work.
+    while batch := await asyncio.to_thread(lambda: list(islice(chunks, BATCH))):
+        yield batch
+
+
+async def _embedded(
+    batches: AsyncIterator[list[Chunk]], embedder: Embedder
+) -> AsyncIterator[list[EmbeddedChunk]]:
+    async for chunks in batches:
+        vectors = await embedder.embed([chunk.text for chunk in chunks])
+        yield [EmbeddedChunk(c, vector) for c, vector in zip(chunks, vectors, strict=True)]

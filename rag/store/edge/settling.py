@@ -1,0 +1,92 @@
+"""One version of a document is shown, or none: at once where that is one short call, else in steps
+that no read sees."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, Protocol, TypeVar
+
+from qdrant_edge import EdgeShard, ScrollRequest, UpdateOperation
+
+from isolation.tenant_id import TenantId
+from rag.store import predicate
+from rag.store.conditions import Every
+from rag.store.edge.hidden import Hidden
+from rag.store.edge.rendering import rendered
+
+T = TypeVar("T")
+# Points of one call: some 15 ms, in which nothing else runs.
+_BATCH = 500
+_SHOWN = {predicate.STATE: predicate.PUBLISHED}
+
+
+class Shard(Protocol):
+    """The shard, and what its reads pass over."""
+
+    @property
+    def hidden(self) -> Hidden:
+        """Of all tenants."""
+
+    def run(self, job: Callable[[EdgeShard], T]) -> T:
+        """Run `job` on the shard, alone."""
+
+
+async def show(shard: Shard, tenant: TenantId, document_id: str, version: str) -> None:
+    """Show one version and delete the others; no read sees two, or a part of one."""
+    everything = predicate.document_of(tenant, document_id)
+    if len(shard.run(lambda edge: _ids(edge, everything, _BATCH + 1))) <= _BATCH:
+        shard.run(lambda edge: _show_at_once(edge, tenant, document_id, version))
+        shard.hidden.clear(tenant, document_id)
+        return
+    shard.hidden.put(tenant, document_id, predicate.version_of(tenant, document_id, version))
+    staged = predicate.staged(tenant, document_id, version)
+    await _each(shard, staged, lambda ids: UpdateOperation.set_payload(ids, _SHOWN))
+    others = predicate.other_versions_of(tenant, document_id, version)
+    # The moment: before it reads see the old version whole, after it the new one.
+    shard.hidden.put(tenant, document_id, others)
+    await _each(shard, others, UpdateOperation.delete_points)
+    shard.hidden.clear(tenant, document_id)
+
+
+async def remove(shard: Shard, tenant: TenantId, document_id: str) -> None:
+    """Delete every version; no read sees any of them from the first step on."""
+    everything = predicate.document_of(tenant, document_id)
+    shard.hidden.put(tenant, document_id, everything)
+    await _each(shard, everything, UpdateOperation.delete_points)
+    shard.hidden.clear(tenant, document_id)
+
+
+async def remove_all(shard: Shard, tenant: TenantId) -> None:
+    """Delete every point of a tenant that nobody reads any more."""
+    await _each(shard, predicate.everything_of(tenant), UpdateOperation.delete_points)
+
+
+def _show_at_once(edge: EdgeShard, tenant: TenantId, document_id: str, version: str) -> None:
+    mine = rendered(predicate.version_of(tenant, document_id, version))
+    edge.update(UpdateOperation.set_payload_by_filter(mine, _SHOWN))
+    others = rendered(predicate.other_versions_of(tenant, document_id, version))
+    edge.update(UpdateOperation.delete_points_by_filter(others))
+
+
+async def _each(
+    shard: Shard, condition: Every, change: Callable[[list[Any]], UpdateOperation]
+) -> None:
+    """Change what fulfils `condition` until nothing does; other requests run in between."""
+    while ids := shard.run(lambda edge: _changed(edge, condition, change)):
+        await asyncio.sleep(0)
+        if len(ids) < _BATCH:
+            return
+
+
+def _changed(
+    edge: EdgeShard, condition: Every, change: Callable[[list[Any]], UpdateOperation]
+) -> list[Any]:
+    if ids := _ids(edge, condition, _BATCH):
+        edge.update(change(ids))
+    return ids
+
+
+def _ids(edge: EdgeShard, condition: Every, limit: int) -> list[Any]:
+    request = ScrollRequest(limit=limit, filter=rendered(condition), with_payload=False)
+    return [record.id for record in edge.scroll(request)[0]]
