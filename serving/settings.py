@@ -77,7 +77,7 @@ class Settings(BaseSettings):
     masking: Switch = "on"
     masking_workers: int = Field(1, ge=1, le=64)
     refusal: Switch = "on"
-    refusal_threshold: float = Field(0.35, ge=0, le=1)
+    refusal_threshold: float = Field(0.27, ge=0, le=1)
     refusal_text: str = Field(
         "I could not find anything about that in the documents I have, so I cannot answer it.",
         min_length=1,
