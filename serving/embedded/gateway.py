@@ -11,6 +11,7 @@ from isolation.guard.links import LinkGuard
 from isolation.masking.detector import PresidioDetector
 from isolation.masking.masker import Masker
 from isolation.namespaces import NamespaceDeriver
+from rag.transfer import TenantTransfer
 from serving.admission.concurrency import ValkeyConcurrency
 from serving.embedded.core import Core
 from serving.embedded.engine import Engine, EngineKv, cache_scope, make_engine
@@ -72,6 +73,7 @@ def _runtime(
         registry=core.registry,
         deletion=core.deletion,
         places=core.places,
+        transfer=TenantTransfer(core.ingestor),
         usage=core.usage,
         metrics=Metrics(),
         tenants_keys=core.tenants_keys,

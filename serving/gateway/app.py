@@ -9,6 +9,7 @@ from serving.gateway.observed import Observed
 from serving.gateway.problems import install_error_handlers
 from serving.gateway.routes import (
     admin,
+    archive,
     chat,
     documents,
     health,
@@ -26,6 +27,17 @@ def create_app(runtime: Runtime) -> ASGIApp:
     app = FastAPI(title="Bulkhead", docs_url=None, redoc_url=None, openapi_url=None)
     app.state.runtime = runtime
     install_error_handlers(app)
-    for module in (health, chat, documents, retrieval, models, usage, admin, metrics, page):
+    for module in (
+        health,
+        chat,
+        documents,
+        retrieval,
+        models,
+        usage,
+        admin,
+        archive,
+        metrics,
+        page,
+    ):
         app.include_router(module.router)
     return Observed(app, runtime.metrics)

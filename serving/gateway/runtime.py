@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from rag.embedding.port import Embedder
 from rag.reading.parsers import Parsers
 from rag.spool import Spool
+from rag.transfer import TenantTransfer
 from serving.control.deletion import TenantDeletion
 from serving.control.placement import TenantPlaces
 from serving.control.tenants import TenantRegistry
@@ -55,6 +56,7 @@ class Runtime:
     registry: TenantRegistry
     deletion: TenantDeletion
     places: TenantPlaces
+    transfer: TenantTransfer
     usage: UsageLedger
     metrics: Metrics
     tenants_keys: TenantAuthenticator

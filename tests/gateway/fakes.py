@@ -22,6 +22,7 @@ from rag.filters import Where
 from rag.reading.limits import ReadingLimits
 from rag.reading.parsers import Parsers
 from rag.spool import Spool
+from rag.transfer import TenantTransfer
 from serving.control.database import Database
 from serving.control.deletion import TenantDeletion
 from serving.control.placement import TenantPlaces
@@ -293,6 +294,7 @@ def runtime(
         registry=TenantRegistry(cast("Database", None)),
         deletion=cast("TenantDeletion", None),
         places=cast("TenantPlaces", None),
+        transfer=cast("TenantTransfer", None),
         usage=UsageLedger(cast("Database", None)),
         metrics=Metrics(),
         tenants_keys=Keys(),
