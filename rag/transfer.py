@@ -57,7 +57,7 @@ class TenantTransfer:
             collection = self._ingestor.generation.store.of(ctx)
             for begin in range(0, entry.chunks, _PAGE):
                 page = range(begin, min(begin + _PAGE, entry.chunks))
-                stored = await collection.read(name, entry.version, page, vectors=True)
+                stored = await collection.chunks(name, entry.version, page, vectors=True)
                 if len(stored) < len(page):
                     raise StoreError("A chunk of a document is missing; ingest it anew.")
                 if not begin:

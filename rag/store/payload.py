@@ -33,7 +33,9 @@ def payload_of(ctx: TenantContext, version: DocumentVersion, chunk: Chunk) -> di
     }
 
 
-def passage_of(ctx: TenantContext, payload: Mapping[str, Any], score: float) -> Passage:
+def passage_of(
+    ctx: TenantContext, payload: Mapping[str, Any], score: float = 0.0, similarity: float = 0.0
+) -> Passage:
     """The passage in a payload that an engine returned.
 
     Raises:
@@ -49,6 +51,7 @@ def passage_of(ctx: TenantContext, payload: Mapping[str, Any], score: float) -> 
         payload[_TITLE],
         payload[_BODY],
         score,
+        similarity,
     )
 
 

@@ -11,13 +11,22 @@ from dataclasses import dataclass
 
 from isolation.context import OperatorContext, TenantContext
 from isolation.tenant_id import TenantId
-from rag.documents import DocumentPage, DocumentVersion, EmbeddedChunk, Passage, StoredChunk
+from rag.documents import (
+    DocumentPage,
+    DocumentVersion,
+    EmbeddedChunk,
+    Passage,
+    StoredChunk,
+    Stretch,
+)
 from rag.filters import Where
 
 
 @dataclass(frozen=True, slots=True)
 class HybridQuery:
-    """One question, both ways: `text` for BM25 (empty: dense only), `dense` of unit length."""
+    """One question, both ways: `text` for BM25 (empty: dense only), `dense` of unit length (empty:
+    BM25 only).
+    """
 
     text: str
     dense: list[float]
@@ -64,11 +73,16 @@ class TenantCollection(ABC):
 
     @abstractmethod
     async def search(
-        self, query: HybridQuery, *, limit: int, where: Where | None = None
+        self,
+        query: HybridQuery,
+        *,
+        limit: int,
+        where: Where | None = None,
+        compare: bool = False,
     ) -> list[Passage]:
-        """The tenant's best passages, best first: BM25 and dense, fused by reciprocal rank.
+        """The tenant's best passages, best first: BM25 and dense, fused (`rag/store/fusion.py`).
 
-        where: of the documents whose metadata it holds for.
+        where: of the documents whose metadata it holds for. compare: with `similarity`, else 0.
 
         Raises:
             CrossTenantError: the engine returned a point that is not this tenant's.
@@ -79,11 +93,17 @@ class TenantCollection(ABC):
         """The published chunks of one document in order, score 0; empty if there is none."""
 
     @abstractmethod
-    async def read(
+    async def chunks(
         self, document_id: str, version: str, ordinals: range, *, vectors: bool = False
     ) -> list[StoredChunk]:
         """Chunks of a published version as they were staged, in order: for what goes through whole
         documents. Ordinals that are not there are left out.
+        """
+
+    @abstractmethod
+    async def read(self, stretches: Sequence[Stretch]) -> list[Passage]:
+        """The published chunks of these stretches that the credential may see, score 0, in no
+        order. What is not there (another tenant's, another version) is left out.
         """
 
     @abstractmethod

@@ -14,8 +14,6 @@ HNSW_M, HNSW_PAYLOAD_M = 0, 16
 HNSW_EF_CONSTRUCT, FULL_SCAN_THRESHOLD = 100, 10_000
 # Beside the tenant's own index.
 INDEXED = (predicate.DOCUMENT, predicate.STATE, predicate.ACCESS)
-# How deep each of the two searches goes before they are fused, and the constant of the fusion.
-PREFETCH, RRF_K = 30, 60
 
 
 def check_vector(dense: Sequence[float], dimension: int) -> None:

@@ -42,7 +42,7 @@ async def seen(store: VectorStore, ctx: TenantContext) -> list[set[str]]:
     hits = await found(store, ctx)
     assert await store.of(ctx).count() == len(hits)
     read = {name for name in GROUPED if await store.of(ctx).get(name)}
-    chunks = {name for name in GROUPED if await store.of(ctx).read(name, "v1", range(1))}
+    chunks = {name for name in GROUPED if await store.of(ctx).chunks(name, "v1", range(1))}
     return [{hit.document_id for hit in hits}, read, set(await listed(store, ctx)), chunks]
 
 

@@ -53,20 +53,20 @@ class LifeCycleContract:
         version = DocumentVersion("returns", "v1", "Returns", metadata, groups)
         mine = store.of(FJELLVIK)
         await mine.upsert(version, embedded("zero", "one", "two", dense=dense))
-        chunks = await mine.read("returns", "v1", range(1, 5), vectors=True)
+        chunks = await mine.chunks("returns", "v1", range(1, 5), vectors=True)
         assert [(one.chunk.ordinal, one.chunk.text) for one in chunks] == [(1, "one"), (2, "two")]
         assert {one.version.groups for one in chunks} == {groups}
         assert chunks[0].version == version
         assert chunks[0].dense == pytest.approx(dense, abs=1e-6)
-        assert [one.dense for one in await mine.read("returns", "v1", range(1))] == [None]
-        assert await mine.read("returns", "v0", range(3)) == []
-        assert await mine.read("returns", "v1", range(0)) == []
+        assert [one.dense for one in await mine.chunks("returns", "v1", range(1))] == [None]
+        assert await mine.chunks("returns", "v0", range(3)) == []
+        assert await mine.chunks("returns", "v1", range(0)) == []
 
     async def test_a_document_of_many_chunks_is_kept_whole(self, store: VectorStore) -> None:
         await put(store, FJELLVIK, "long", *(f"part {number}" for number in range(200)))
         read = await store.of(FJELLVIK).get("long")
         assert [passage.ordinal for passage in read] == list(range(200))
-        chunks = await store.of(FJELLVIK).read("long", "v1", range(200))
+        chunks = await store.of(FJELLVIK).chunks("long", "v1", range(200))
         assert [one.chunk.ordinal for one in chunks] == list(range(200))
 
     async def test_a_document_may_be_staged_in_parts(self, store: VectorStore) -> None:
@@ -84,7 +84,7 @@ class LifeCycleContract:
         assert await store.of(FJELLVIK).count() == 1
         first = DocumentVersion("new", "v1", "New")
         await store.of(FJELLVIK).stage(first, embedded("text"))
-        assert await store.of(FJELLVIK).read("new", "v1", range(1)) == []
+        assert await store.of(FJELLVIK).chunks("new", "v1", range(1)) == []
         assert await listed(store, FJELLVIK) == ["returns"]
 
     async def test_publishing_replaces_whole(self, store: VectorStore) -> None:
@@ -209,8 +209,9 @@ class LifeCycleContract:
         self, store: VectorStore, dense: list[float]
     ) -> None:
         mine = store.of(FJELLVIK)
-        with pytest.raises(StoreError):
-            await mine.search(HybridQuery("returns", dense), limit=5)
+        if dense:  # without any, the search goes by words alone
+            with pytest.raises(StoreError):
+                await mine.search(HybridQuery("returns", dense), limit=5)
         with pytest.raises(StoreError):
             await mine.stage(_SECOND, [*embedded("good"), *embedded("bad", dense=dense)])
         await mine.publish("returns", "v2")

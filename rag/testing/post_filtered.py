@@ -9,7 +9,14 @@ from collections.abc import Collection, Sequence
 
 from isolation.context import OperatorContext, TenantContext
 from isolation.tenant_id import TenantId
-from rag.documents import DocumentPage, DocumentVersion, EmbeddedChunk, Passage, StoredChunk
+from rag.documents import (
+    DocumentPage,
+    DocumentVersion,
+    EmbeddedChunk,
+    Passage,
+    StoredChunk,
+    Stretch,
+)
 from rag.filters import Where
 from rag.store.port import HybridQuery, TenantCollection, VectorStore
 
@@ -58,17 +65,26 @@ class _PostFilteredCollection(TenantCollection):
         await self._everybodys.delete(document_id, versions=versions)
 
     async def search(
-        self, query: HybridQuery, *, limit: int, where: Where | None = None
+        self,
+        query: HybridQuery,
+        *,
+        limit: int,
+        where: Where | None = None,
+        compare: bool = False,
     ) -> list[Passage]:
-        return _own(self._ctx, await self._everybodys.search(query, limit=limit, where=where))
+        found = await self._everybodys.search(query, limit=limit, where=where, compare=compare)
+        return _own(self._ctx, found)
 
     async def get(self, document_id: str) -> list[Passage]:
         return _own(self._ctx, await self._everybodys.get(document_id))
 
-    async def read(
+    async def chunks(
         self, document_id: str, version: str, ordinals: range, *, vectors: bool = False
     ) -> list[StoredChunk]:
-        return await self._everybodys.read(document_id, version, ordinals, vectors=vectors)
+        return await self._everybodys.chunks(document_id, version, ordinals, vectors=vectors)
+
+    async def read(self, stretches: Sequence[Stretch]) -> list[Passage]:
+        return _own(self._ctx, await self._everybodys.read(stretches))
 
     async def count(self) -> int:
         return await self._everybodys.count()

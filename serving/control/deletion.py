@@ -25,7 +25,7 @@ class Remembers(Protocol):
 class Clears(Protocol):
     """A part that keeps something of tenants elsewhere, and says when it is gone."""
 
-    async def purge(self, operator: OperatorContext, tenant: TenantId) -> None:
+    async def purge(self, operator: OperatorContext, tenant: TenantId) -> object:
         """Clear it; returns when nothing is left, raises when that is not known."""
 
 

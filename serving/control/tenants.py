@@ -17,7 +17,7 @@ from isolation.policy import tier
 from isolation.tenant_id import TenantId
 from serving.control.database import Database, utc_now
 from serving.control.errors import KeyNotFoundError, TenantExistsError, TenantNotFoundError
-from serving.control.tables import ApiKeyRow, TenantRow
+from serving.control.tables import ApiKeyRow, MaskingPolicyRow, TenantRow
 
 ACTIVE, SUSPENDED = "active", "suspended"
 DELETING, DELETED = "deleting", "deleted"
@@ -71,7 +71,7 @@ class TenantRegistry:
         """Raises TenantNotFoundError where there is none of this id."""
         require_operator(operator, "a tenant")
         async with self._database.transaction() as session:
-            await _existing(session, tenant)
+            await require_existing(session, tenant)
 
     async def set_suspended(
         self, operator: OperatorContext, tenant: TenantId, suspended: bool
@@ -83,7 +83,7 @@ class TenantRegistry:
         """
         require_operator(operator, "suspending a tenant")
         async with self._database.transaction() as session:
-            row = await _existing(session, tenant)
+            row = await require_existing(session, tenant)
             row.state = SUSPENDED if suspended else ACTIVE
 
     async def begin_deletion(self, operator: OperatorContext, tenant: TenantId) -> None:
@@ -105,6 +105,9 @@ class TenantRegistry:
         keys = delete(ApiKeyRow).where(ApiKeyRow.tenant_id == tenant)
         async with self._database.transaction() as session:
             gone = len((await session.scalars(keys.returning(ApiKeyRow.key_id))).all())
+            await session.execute(
+                delete(MaskingPolicyRow).where(MaskingPolicyRow.tenant_id == tenant)
+            )
             await session.execute(
                 update(TenantRow).where(TenantRow.id == tenant).values(state=DELETED)
             )
@@ -136,7 +139,7 @@ class TenantRegistry:
         restricted = None if groups is None else sorted(checked_groups(groups))
         key, now = issue_key(), utc_now()
         async with self._database.transaction() as session:
-            await _existing(session, tenant)
+            await require_existing(session, tenant)
             session.add(
                 ApiKeyRow(
                     key_id=key.key_id,
@@ -163,7 +166,12 @@ class TenantRegistry:
             row.revoked_at = row.revoked_at or utc_now()
 
 
-async def _existing(session: AsyncSession, tenant: TenantId) -> TenantRow:
+async def require_existing(session: AsyncSession, tenant: TenantId) -> TenantRow:
+    """The tenant's row.
+
+    Raises:
+        TenantNotFoundError: there is none, or it is being deleted.
+    """
     row = await session.get(TenantRow, tenant)
     if row is None or row.state in (DELETING, DELETED):
         raise TenantNotFoundError

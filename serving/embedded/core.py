@@ -11,7 +11,7 @@ from rag.embedding.minilm import MiniLmEmbedder
 from rag.ingest import Ingestor
 from rag.reading.limits import ReadingLimits
 from rag.reading.parsers import Parsers
-from rag.retrieve import Retriever
+from rag.retrieval.retriever import Retriever
 from rag.spool import Spool
 from rag.store.port import VectorStore
 from rag.transfer import TenantTransfer
@@ -20,9 +20,11 @@ from serving.control.catalog import SqlDocumentCatalog
 from serving.control.database import Database
 from serving.control.deletion import TenantDeletion
 from serving.control.placement import TenantPlaces
+from serving.control.policies import PolicyRegistry
 from serving.control.tenants import TenantRegistry
 from serving.control.usage import UsageLedger
 from serving.data_folder import owned
+from serving.embedded.adapters import AdapterStore, open_adapters, open_tenant_keys
 from serving.embedded.reconciling import Reconciling
 from serving.embedded.store import open_store, placement_of
 from serving.gateway.runtime import Readiness, Runtime
@@ -39,6 +41,7 @@ class Core:
     operator: OperatorContext
     database: Database
     registry: TenantRegistry
+    policies: PolicyRegistry
     tenants_keys: ApiKeyAuthenticator
     operator_keys: OperatorKeyAuthenticator
     embedder: MiniLmEmbedder
@@ -50,6 +53,7 @@ class Core:
     places: TenantPlaces
     retriever: Retriever
     usage: UsageLedger
+    adapters: AdapterStore
 
 
 @asynccontextmanager
@@ -85,13 +89,17 @@ async def open_core(settings: Settings) -> AsyncGenerator[Core, None]:
         parsers = Parsers(spool, _limits(settings), at_once=settings.parsers)
         stack.callback(parsers.close)
         registry = TenantRegistry(database)
+        policies = PolicyRegistry(database)
         deletion = TenantDeletion(registry, ingestor)
+        deletion.reaches(policies)
+        adapters = await _adapters(settings, database, operator, deletion, stack)
         await deletion.resume(operator)
         yield Core(
             settings=settings,
             operator=operator,
             database=database,
             registry=registry,
+            policies=policies,
             tenants_keys=ApiKeyAuthenticator(database),
             operator_keys=operator_keys,
             embedder=embedder,
@@ -103,7 +111,23 @@ async def open_core(settings: Settings) -> AsyncGenerator[Core, None]:
             places=TenantPlaces(registry, catalog, placement_of(store)),
             retriever=Retriever(store, embedder),
             usage=usage,
+            adapters=adapters,
         )
+
+
+async def _adapters(
+    settings: Settings,
+    database: Database,
+    operator: OperatorContext,
+    deletion: TenantDeletion,
+    stack: AsyncExitStack,
+) -> AdapterStore:
+    """A deletion destroys the tenant's key first."""
+    keys = await open_tenant_keys(settings, database, operator)
+    deletion.clears(keys)
+    adapters = await open_adapters(settings, database, keys, operator, stack)
+    deletion.clears(adapters.registry)
+    return adapters
 
 
 def runtime_without_engine(core: Core) -> Runtime:
@@ -111,6 +135,7 @@ def runtime_without_engine(core: Core) -> Runtime:
     return Runtime(
         settings=core.settings,
         registry=core.registry,
+        policies=core.policies,
         deletion=core.deletion,
         places=core.places,
         transfer=TenantTransfer(core.ingestor),
@@ -125,6 +150,7 @@ def runtime_without_engine(core: Core) -> Runtime:
         parsers=core.parsers,
         embedder=core.embedder,
         readiness=lambda: Readiness(False, "there is no engine in this process"),
+        adapters=core.adapters.parts,
     )
 
 

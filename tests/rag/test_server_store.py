@@ -13,7 +13,7 @@ from qdrant_client import AsyncQdrantClient, models
 
 from isolation.tenant_id import TenantId
 from rag.store.port import VectorStore
-from rag.store.server import collection
+from rag.store.server import collection, hybrid
 from rag.store.server.connection import ServerAddress
 from rag.store.server.placement import Placement
 from rag.store.server.store import ServerVectorStore
@@ -36,7 +36,7 @@ class _Models:
         return getattr(models, name)
 
     def Prefetch(self, **asked: Any) -> models.Prefetch:
-        place = "sparse" if "params" in asked else "dense"
+        place = "sparse" if asked["params"] else "dense"
         return models.Prefetch(**asked | ({"filter": None} if place in self._places else {}))
 
     def SearchParams(self, **asked: Any) -> models.SearchParams:
@@ -50,7 +50,7 @@ class BreakableServer:
         self._patch = monkeypatch
 
     def forget(self, *places: Place) -> None:
-        self._patch.setattr(collection, "models", _Models(places))
+        self._patch.setattr(hybrid, "models", _Models(places))
         if "root" in places:
             honest = AsyncQdrantClient.query_points
 

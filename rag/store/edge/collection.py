@@ -10,26 +10,29 @@ from qdrant_edge import (
     CountRequest,
     EdgeShard,
     Filter,
-    Fusion,
-    IdfParams,
     Point,
-    Prefetch,
-    Query,
-    QueryRequest,
     ScrollRequest,
-    SearchParams,
     UpdateOperation,
 )
 
 from isolation.context import TenantContext
 from isolation.errors import CrossTenantError
-from rag.documents import DocumentPage, DocumentVersion, EmbeddedChunk, Passage, StoredChunk
+from rag.documents import (
+    DocumentPage,
+    DocumentVersion,
+    EmbeddedChunk,
+    Passage,
+    StoredChunk,
+    Stretch,
+)
 from rag.filters import Where
 from rag.store import predicate
 from rag.store.conditions import Every
 from rag.store.edge.hidden import Hidden
+from rag.store.edge.hybrid import HybridRequest
 from rag.store.edge.rendering import rendered
 from rag.store.edge.settling import remove, show
+from rag.store.fusion import cosine
 from rag.store.payload import (
     LISTED,
     READ,
@@ -40,7 +43,7 @@ from rag.store.payload import (
 )
 from rag.store.point_ids import cursor, point_id
 from rag.store.port import HybridQuery, TenantCollection
-from rag.store.schema import BM25, DENSE, PREFETCH, RRF_K
+from rag.store.schema import BM25, DENSE
 
 T = TypeVar("T")
 # One call holds the GIL to its end: a large document is written in pieces, and others run between.
@@ -102,23 +105,43 @@ class EdgeTenantCollection(TenantCollection):
         await remove(self._store, self._ctx.tenant_id, document_id, versions)
 
     async def search(
-        self, query: HybridQuery, *, limit: int, where: Where | None = None
+        self,
+        query: HybridQuery,
+        *,
+        limit: int,
+        where: Where | None = None,
+        compare: bool = False,
     ) -> list[Passage]:
-        self._store.check_vector(query.dense)
-        if limit < 1:
-            return []
+        compared = query.dense if compare else []
         request = self._hybrid(query, limit, where)
-        hits = self._store.run(lambda shard: shard.query(request))
-        return [passage_of(self._ctx, hit.payload or {}, hit.score) for hit in hits]
+        built = request.built(with_vectors=bool(compared))
+        if built is None:
+            return []
+        hits = self._store.run(lambda shard: shard.query(built))
+        return [
+            passage_of(
+                self._ctx, hit.payload or {}, hit.score, cosine(compared, _dense(hit.vector))
+            )
+            for hit in hits
+        ]
+
+    async def read(self, stretches: Sequence[Stretch]) -> list[Passage]:
+        if not stretches:
+            return []
+        mine = self._visible(predicate.stretches_of(self._ctx, stretches))
+        limit = sum(stretch.last - stretch.first + 1 for stretch in stretches)
+        request = ScrollRequest(limit=limit, filter=mine, with_payload=READ)
+        records, _ = self._store.run(lambda shard: shard.scroll(request))
+        return [passage_of(self._ctx, record.payload or {}) for record in records]
 
     async def get(self, document_id: str) -> list[Passage]:
         mine = self._visible(predicate.visible_to(self._ctx, document_id))
         request = ScrollRequest(limit=1_000_000, filter=mine, with_payload=True)
         records, _ = self._store.run(lambda shard: shard.scroll(request))
-        passages = [passage_of(self._ctx, record.payload or {}, 0.0) for record in records]
+        passages = [passage_of(self._ctx, record.payload or {}) for record in records]
         return sorted(passages, key=lambda passage: passage.ordinal)
 
-    async def read(
+    async def chunks(
         self, document_id: str, version: str, ordinals: range, *, vectors: bool = False
     ) -> list[StoredChunk]:
         tenant = self._ctx.tenant_id
@@ -156,23 +179,18 @@ class EdgeTenantCollection(TenantCollection):
         hidden = self._store.hidden.conditions(self._ctx.tenant_id)
         return rendered(Every((*condition.parts, *hidden)))
 
-    def _hybrid(self, query: HybridQuery, limit: int, where: Where | None) -> QueryRequest:
-        mine = self._visible(predicate.visible_to(self._ctx, where=where))
-        wide = max(limit, PREFETCH)
-        legs = [Prefetch(limit=wide, query=Query.Nearest(query.dense, using=DENSE), filter=mine)]
-        if query.text:
-            sparse = Query.Nearest(self._store.sparse_of_query(query.text), using=BM25)
-            # Else other tenants' documents, or those of other groups, weigh this one's terms.
-            own = mine if where is None else self._visible(predicate.visible_to(self._ctx))
-            own_terms = SearchParams(idf=IdfParams(corpus=own))
-            legs.append(Prefetch(limit=wide, query=sparse, filter=mine, params=own_terms))
-        return QueryRequest(
-            limit=limit,
-            prefetches=legs,
-            query=Fusion.Rrf(k=RRF_K),  # type: ignore[arg-type]  # the stub leaves its class out
-            filter=mine,
-            with_payload=READ,
-        )
+    def _hybrid(self, query: HybridQuery, limit: int, where: Where | None) -> HybridRequest:
+        own = self._visible(predicate.visible_to(self._ctx))
+        asked = predicate.visible_to(self._ctx, where=where)
+        mine = own if where is None else self._visible(asked)
+        request = HybridRequest(mine, own, limit)
+        if query.dense:
+            self._store.check_vector(query.dense)
+            request.nearest(query.dense)
+        terms = self._store.sparse_of_query(query.text) if query.text else None
+        if terms is not None and terms.indices:
+            request.best(terms)
+        return request
 
     def _point(self, version: DocumentVersion, chunk: EmbeddedChunk) -> Point:
         tenant, ordinal = self._ctx.tenant_id, chunk.chunk.ordinal

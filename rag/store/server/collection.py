@@ -10,14 +10,23 @@ from qdrant_client import models
 
 from isolation.context import TenantContext
 from isolation.errors import CrossTenantError
-from rag.documents import DocumentPage, DocumentVersion, EmbeddedChunk, Passage, StoredChunk
+from rag.documents import (
+    DocumentPage,
+    DocumentVersion,
+    EmbeddedChunk,
+    Passage,
+    StoredChunk,
+    Stretch,
+)
 from rag.filters import Where
 from rag.store import predicate
 from rag.store.conditions import Every, PointAmong
+from rag.store.fusion import cosine
 from rag.store.payload import LISTED, READ, document_of, passage_of, payload_of, stored_chunk_of
 from rag.store.point_ids import cursor, point_id
 from rag.store.port import HybridQuery, TenantCollection
-from rag.store.schema import BM25, DENSE, PREFETCH, RRF_K, check_vector
+from rag.store.schema import BM25, DENSE, check_vector
+from rag.store.server.hybrid import HybridRequest
 from rag.store.server.layout import MOST_POINTS
 from rag.store.server.rendering import rendered
 from rag.store.server.shared import SharedCollection
@@ -72,44 +81,55 @@ class ServerTenantCollection(TenantCollection):
         await self._shared.settle(self._ctx.tenant_id, document_id, None, versions)
 
     async def search(
-        self, query: HybridQuery, *, limit: int, where: Where | None = None
+        self,
+        query: HybridQuery,
+        *,
+        limit: int,
+        where: Where | None = None,
+        compare: bool = False,
     ) -> list[Passage]:
-        check_vector(query.dense, self._shared.dimension)
-        if limit < 1:
+        compared = query.dense if compare else []
+        request = self._hybrid(query, limit, where)
+        if request.empty:
             return []
-        mine = rendered(predicate.visible_to(self._ctx, where=where))
-        most = min(limit, MOST_POINTS)
-        legs = self._legs(query, max(most, PREFETCH), mine, where)
         answer = await self._shared.connection.read(
             lambda: self._client.query_points(
                 self._shared.name,
-                prefetch=legs,
-                query=models.RrfQuery(rrf=models.Rrf(k=RRF_K)),
-                query_filter=mine,
-                limit=most,
+                prefetch=request.legs,
+                query=request.query,
+                query_filter=request.mine,
+                limit=request.limit,
                 with_payload=READ,
+                with_vectors=[DENSE] if compared else False,
                 shard_key_selector=self._route,
             )
         )
-        return [passage_of(self._ctx, hit.payload or {}, hit.score) for hit in answer.points]
-
-    def _legs(
-        self, query: HybridQuery, wide: int, mine: models.Filter, where: Where | None
-    ) -> list[models.Prefetch]:
-        legs = [models.Prefetch(query=query.dense, using=DENSE, filter=mine, limit=wide)]
-        if query.text:
-            # Else other tenants' documents, or those of other groups, weigh this one's terms.
-            own = mine if where is None else rendered(predicate.visible_to(self._ctx))
-            legs.append(
-                models.Prefetch(
-                    query=_sparse(self._shared.bm25.embed_query(query.text)),
-                    using=BM25,
-                    filter=mine,
-                    limit=wide,
-                    params=models.SearchParams(idf=models.IdfCorpusParams(corpus=own)),
-                )
+        return [
+            passage_of(
+                self._ctx, hit.payload or {}, hit.score, cosine(compared, _dense(hit.vector))
             )
-        return legs
+            for hit in answer.points
+        ]
+
+    def _hybrid(self, query: HybridQuery, limit: int, where: Where | None) -> HybridRequest:
+        own = rendered(predicate.visible_to(self._ctx))
+        mine = own if where is None else rendered(predicate.visible_to(self._ctx, where=where))
+        request = HybridRequest(mine, own, min(limit, MOST_POINTS))
+        if query.dense:
+            check_vector(query.dense, self._shared.dimension)
+            request.nearest(query.dense)
+        terms = _sparse(self._shared.bm25.embed_query(query.text)) if query.text else None
+        if terms is not None and terms.indices:
+            request.best(terms)
+        return request
+
+    async def read(self, stretches: Sequence[Stretch]) -> list[Passage]:
+        if not stretches:
+            return []
+        mine = predicate.stretches_of(self._ctx, stretches)
+        limit = sum(stretch.last - stretch.first + 1 for stretch in stretches)
+        records, _ = await self._shared.scroll(mine, self._ctx.tenant_id, READ, limit)
+        return [passage_of(self._ctx, record.payload or {}) for record in records]
 
     async def get(self, document_id: str) -> list[Passage]:
         mine, tenant = predicate.visible_to(self._ctx, document_id), self._ctx.tenant_id
@@ -117,11 +137,11 @@ class ServerTenantCollection(TenantCollection):
         rest: models.ExtendedPointId | None = None
         while True:
             records, rest = await self._shared.scroll(mine, tenant, READ, _PAGE, rest)
-            passages += [passage_of(self._ctx, one.payload or {}, 0.0) for one in records]
+            passages += [passage_of(self._ctx, one.payload or {}) for one in records]
             if rest is None:
                 return sorted(passages, key=lambda passage: passage.ordinal)
 
-    async def read(
+    async def chunks(
         self, document_id: str, version: str, ordinals: range, *, vectors: bool = False
     ) -> list[StoredChunk]:
         chunks: list[StoredChunk] = []

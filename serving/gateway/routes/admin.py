@@ -112,4 +112,8 @@ async def usage(operator: Operator, parts: Parts, since: datetime | None = None)
     begin = since or month_begin()
     totals = await parts.usage.totals(operator, begin)
     data = [{"tenant_id": tenant, **asdict(sums)} for tenant, sums in totals.items()]
+    if parts.adapters is not None:
+        resident = await parts.adapters.residency.totals(operator, begin)
+        for row in data:
+            row["adapter_byte_seconds"] = resident.get(row["tenant_id"], 0)
     return {"object": "list", "since": begin.isoformat(), "data": data}

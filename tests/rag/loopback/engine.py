@@ -15,9 +15,10 @@ from qdrant_edge import (
     EdgeShard,
     EdgeSparseVectorParams,
     EdgeVectorParams,
+    Expression,
     FieldCondition,
     Filter,
-    Fusion,
+    Formula,
     HasIdCondition,
     HnswIndexConfig,
     IdfParams,
@@ -126,12 +127,16 @@ class Collection:
         request = QueryRequest(
             limit=body["limit"],
             prefetches=[_prefetch(leg) for leg in body["prefetch"]],
-            query=Fusion.Rrf(k=body["query"]["rrf"]["k"]),  # type: ignore[arg-type]
+            query=_formula(body["query"]),
             filter=_optional(body.get("filter")),
             with_payload=body["with_payload"],
+            with_vector=body.get("with_vector") or False,
         )
         return [
-            {"id": str(hit.id), "version": 0, "score": hit.score, "payload": hit.payload}
+            {
+                **{"id": str(hit.id), "version": 0, "score": hit.score, "payload": hit.payload},
+                "vector": _plain(hit.vector),
+            }
             for hit in shard.query(request)
         ]
 
@@ -198,6 +203,15 @@ def _prefetch(body: Body) -> Prefetch:
         filter=_optional(body.get("filter")),
         params=SearchParams(idf=IdfParams(corpus=made(corpus))) if corpus else None,
     )
+
+
+def _formula(body: Body) -> Formula:
+    """A sum of weighted scores."""
+    parts = [
+        Expression.Mult([Expression.Constant(weight), Expression.Variable(score)])
+        for weight, score in (part["mult"] for part in body["formula"]["sum"])
+    ]
+    return Formula(Expression.Sum(parts), defaults=body["defaults"])
 
 
 def _vector(body: Any) -> Any:
