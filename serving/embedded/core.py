@@ -14,6 +14,7 @@ from rag.reading.parsers import Parsers
 from rag.retrieval.retriever import Retriever
 from rag.spool import Spool
 from rag.store.port import VectorStore
+from rag.transfer import TenantTransfer
 from serving.control.authentication import ApiKeyAuthenticator, OperatorKeyAuthenticator
 from serving.control.catalog import SqlDocumentCatalog
 from serving.control.database import Database
@@ -137,6 +138,7 @@ def runtime_without_engine(core: Core) -> Runtime:
         policies=core.policies,
         deletion=core.deletion,
         places=core.places,
+        transfer=TenantTransfer(core.ingestor),
         usage=core.usage,
         metrics=Metrics(),
         tenants_keys=core.tenants_keys,

@@ -10,6 +10,7 @@ from isolation.guard.links import LinkGuard
 from isolation.masking.masker import Masker
 from isolation.masking.workers import DetectorWorkers
 from isolation.namespaces import NamespaceDeriver
+from rag.transfer import TenantTransfer
 from serving.adapters.models import AdapterModels
 from serving.admission.concurrency import ValkeyConcurrency
 from serving.embedded.adapters import open_models
@@ -82,6 +83,7 @@ def _runtime(
         policies=core.policies,
         deletion=core.deletion,
         places=core.places,
+        transfer=TenantTransfer(core.ingestor),
         usage=core.usage,
         metrics=metrics,
         tenants_keys=core.tenants_keys,

@@ -10,6 +10,7 @@ from serving.gateway.problems import install_error_handlers
 from serving.gateway.routes import (
     adapters,
     admin,
+    archive,
     chat,
     documents,
     health,
@@ -29,6 +30,6 @@ def create_app(runtime: Runtime) -> ASGIApp:
     app.state.runtime = runtime
     install_error_handlers(app)
     tenants = (chat, documents, retrieval, models, adapters, usage)
-    for module in (health, *tenants, admin, policies, metrics, page):
+    for module in (health, *tenants, admin, archive, policies, metrics, page):
         app.include_router(module.router)
     return Observed(app, runtime.metrics)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from rag.embedding.port import Embedder
 from rag.reading.parsers import Parsers
 from rag.spool import Spool
+from rag.transfer import TenantTransfer
 from serving.adapters.registry import AdapterRegistry
 from serving.adapters.uploads import Uploads
 from serving.control.deletion import TenantDeletion
@@ -70,6 +71,7 @@ class Runtime:
     policies: PolicyRegistry
     deletion: TenantDeletion
     places: TenantPlaces
+    transfer: TenantTransfer
     usage: UsageLedger
     metrics: Metrics
     tenants_keys: TenantAuthenticator

@@ -40,7 +40,6 @@ async def platform(
         settings = Settings(
             data_dir=tmp_path / "data",
             qdrant_url=server.url,
-            qdrant_timeout_seconds=1,
             qdrant_placement=getattr(request, "param", "shared"),
         )
         async with open_core(settings) as core:
@@ -126,3 +125,26 @@ async def test_without_tiers_a_promotion_says_what_it_needs(platform: Platform) 
     assert "BULKHEAD_QDRANT_PLACEMENT" in answer.json()["detail"]
     forbidden = await platform.tenants["fjellvik"].post("/admin/v1/tenants/fjellvik/promote")
     assert forbidden.status_code == 401
+
+
+async def test_the_operator_exports_and_restores_a_tenant(platform: Platform) -> None:
+    archive = (await platform.operator.get("/admin/v1/tenants/fjellvik/export")).content
+    await platform.tenants["fjellvik"].delete("/v1/documents/returns")
+    assert (await platform.search("fjellvik")).json()["data"] == []
+    path = "/admin/v1/tenants/{}/restore"
+    refused = await platform.operator.post(path.format("voltbay"), content=archive)
+    assert (refused.status_code, refused.json()["code"]) == (422, "archive_refused")
+    answer = await platform.operator.post(path.format("fjellvik"), content=archive)
+    assert answer.json() == {"object": "tenant", "id": "fjellvik", "documents": 1, "chunks": 1}
+    for name, text in TEXTS.items():
+        (passage,) = (await platform.search(name)).json()["data"]
+        assert text in passage["text"]
+
+
+@pytest.mark.parametrize("step", ["export", "restore"])
+async def test_no_tenant_exports_or_restores(platform: Platform, step: str) -> None:
+    method = "GET" if step == "export" else "POST"
+    for tenant in TEXTS:
+        path = f"/admin/v1/tenants/fjellvik/{step}"
+        answer = await platform.tenants[tenant].request(method, path)
+        assert answer.status_code == 401

@@ -23,6 +23,7 @@ from rag.reading.limits import ReadingLimits
 from rag.reading.parsers import Parsers
 from rag.retrieval.follow_up import Question
 from rag.spool import Spool
+from rag.transfer import TenantTransfer
 from serving.control.database import Database
 from serving.control.deletion import TenantDeletion
 from serving.control.placement import TenantPlaces
@@ -317,6 +318,7 @@ def runtime(
         policies=PolicyRegistry(cast("Database", None)),
         deletion=cast("TenantDeletion", None),
         places=cast("TenantPlaces", None),
+        transfer=cast("TenantTransfer", None),
         usage=UsageLedger(cast("Database", None)),
         metrics=Metrics(),
         tenants_keys=Keys(),
