@@ -6,7 +6,9 @@ apart. Store, catalogue, ingestion and retrieval are the real ones.
 
 from __future__ import annotations
 
+import asyncio
 import re
+import shutil
 from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -147,29 +149,57 @@ def restricted(ctx: TenantContext, random: Random) -> TenantContext:
 @asynccontextmanager
 async def opened(
     folder: Path,
-    *,
     tenants: int,
-    per_tenant: int,
-    seed: int,
     wrap: Callable[[VectorStore], VectorStore] = lambda store: store,
 ) -> AsyncGenerator[World, None]:
-    """A planted world below `folder`. `wrap`: what stands before the real store."""
+    """The world below `folder`, made there if there is none; nothing is planted.
+
+    wrap: what stands before the real store.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
     database = await Database.open(f"sqlite+aiosqlite:///{folder}/bulkhead.db")
     embedder = HashedWords()
     edge = EdgeVectorStore.open(folder / "vectors", embedder.dimension)
     store = wrap(edge)
     world = World(
-        [tenant_for_tests(f"merchant-{number}") for number in range(tenants)],
+        named(tenants),
         embedder,
         store,
         Ingestor(store, SqlDocumentCatalog(database), embedder),
         Retriever(store, embedder),
     )
     try:
-        for ctx in world.tenants:
-            await TenantRegistry(database).add(operator_for_tests(), ctx.tenant_id, "business")
-        await world.plant(per_tenant, Random(seed))
+        await register(world.tenants, TenantRegistry(database))
         yield world
     finally:
         await edge.close()
         await database.close()
+
+
+@asynccontextmanager
+async def copied(
+    known: World,
+    source: Path,
+    folder: Path,
+    wrap: Callable[[VectorStore], VectorStore] = lambda store: store,
+) -> AsyncGenerator[World, None]:
+    """A copy, in `folder`, of the closed world in `source`, for what leaves traces."""
+    await asyncio.to_thread(shutil.copytree, source, folder)
+    async with opened(folder, len(known.tenants), wrap) as world:
+        world.planted = {tenant: list(planted) for tenant, planted in known.planted.items()}
+        world.canaries, world.versions = dict(known.canaries), dict(known.versions)
+        yield world
+
+
+def named(tenants: int) -> list[TenantContext]:
+    """So many tenants."""
+    return [tenant_for_tests(f"merchant-{number}") for number in range(tenants)]
+
+
+async def register(tenants: Iterable[TenantContext], registry: TenantRegistry) -> None:
+    """Add those that are not there yet."""
+    operator = operator_for_tests()
+    there = {tenant.id for tenant in await registry.list(operator)}
+    for ctx in tenants:
+        if ctx.tenant_id not in there:
+            await registry.add(operator, ctx.tenant_id, "business")

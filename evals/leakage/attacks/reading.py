@@ -7,7 +7,7 @@ from typing import Any
 
 from evals.leakage.attack import Attack, Attempt, Shown
 from evals.leakage.attacks.filters import generated, malformed
-from evals.leakage.world import Planted, World
+from evals.leakage.world import CANARY, Planted, World
 from isolation.errors import BulkheadError, CrossTenantError, RestrictedKeyError
 from rag.filter_json import parse_filter
 from rag.filters import AnyOf, Equals, Where
@@ -130,11 +130,16 @@ async def vectors(attempt: Attempt) -> Shown:
     world, goal, store = attempt.world, attempt.goal(), attempt.world.store.of(attempt.caller)
     version = version_of(world, goal)
     read = await store.read(goal.id, version, range(8), vectors=True)
-    foreign = [one for one in read if goal.canary in one.chunk.text]
+    foreign = [one for one in read if _hidden(attempt, one.chunk.text)]
     found = await world.retriever.of(attempt.caller).search(goal.question, limit=5)
     content = (found, foreign, await store.get(goal.id), await store.list())
     broken = "a vector has left" if holds_vector([vars_of(part) for part in content]) else ""
     return attempt.shown(content, broken)
+
+
+def _hidden(attempt: Attempt, text: str) -> bool:
+    see = attempt.world.may_see
+    return not all(see(attempt.attacker, one.lower()) for one in CANARY.findall(text))
 
 
 def holds_vector(value: Any) -> bool:

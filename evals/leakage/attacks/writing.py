@@ -9,7 +9,7 @@ from evals.leakage.attack import DISCLOSURE, POISONING, Attack, Attempt, Shown
 from evals.leakage.attacks.reading import answer
 from evals.leakage.world import Planted, World
 from isolation.context import TenantContext
-from rag.documents import Chunk, Document, DocumentVersion, EmbeddedChunk
+from rag.documents import Chunk, Document, DocumentVersion, EmbeddedChunk, Passage
 from rag.errors import DocumentNotFoundError
 from rag.filters import Equals
 from rag.store.port import HybridQuery
@@ -112,7 +112,15 @@ async def poisoning(attempt: Attempt) -> Shown:
 
 async def _results(world: World, ctx: TenantContext, goal: Planted, limit: int) -> object:
     found = await world.retriever.of(ctx).search(goal.question, limit=limit)
-    return found, await world.store.of(ctx).count()
+    return ranking(found), await world.store.of(ctx).count()
+
+
+def ranking(found: Sequence[Passage]) -> object:
+    """What two answers to one question have in common where nothing has changed: the engine breaks
+    ties of the fused score by chance, in their order and at the end of the list."""
+    scores = [one.score for one in found]
+    above = {(one.score, one.document_id, one.text) for one in found if one.score > scores[-1]}
+    return scores, sorted(above)
 
 
 async def term_statistics(attempt: Attempt) -> Shown:
@@ -122,16 +130,14 @@ async def term_statistics(attempt: Attempt) -> Shown:
     ranked = f"ranked-{random.getrandbits(40):x}"
     query = HybridQuery(f"{rare} {common}", (await world.embedder.embed([rare]))[0])
     chunks = [rare, f"{common} {common}", common]
-    owner = victim.tenant_id
     await write(world, victim, Document(ranked, "", " ".join(chunks)), chunks)
-    before = await world.store.of(victim).search(query, limit=5)
+    before = ranking(await world.store.of(victim).search(query, limit=5))
     planted = f"statistics-{random.getrandbits(40):x}"
     texts = [f"{rare} {rare} {rare}"] * random.choice((8, 20))
     await write(world, attempt.caller, Document(planted, "", rare), texts)
-    after = await world.store.of(victim).search(query, limit=5)
+    after = ranking(await world.store.of(victim).search(query, limit=5))
     await clean_up(world, planted, attempt.caller)
     await clean_up(world, ranked, victim)
-    assert all(one.tenant_id == owner for one in before)
     return Shown(victim, after, "" if before == after else "a score or a rank has moved")
 
 
