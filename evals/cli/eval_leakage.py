@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated, Any
 
 import typer
@@ -12,6 +13,7 @@ from rich.table import Table
 from evals.leakage.run import Plan, measure, status
 from evals.report import write
 from serving.cli.output import err, out
+from serving.logs import log_to
 
 
 def leakage(
@@ -35,7 +37,8 @@ def leakage(
         crowd_tenants=crowd_tenants,
         seed=seed,
     )
-    with err.status("starting") as shown:
+    with TemporaryDirectory() as folder, err.status("starting") as shown:
+        log_to(Path(folder) / "gateway.log")
         result = asyncio.run(measure(plan, shown.update))
     out.print(_rates(result))
     out.print(_twins(result))

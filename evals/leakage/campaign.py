@@ -13,11 +13,11 @@ from evals.leakage.statistics import auc, rate
 from evals.leakage.world import World
 from isolation.errors import CrossTenantError
 
-CONTROL_EACH = 5
+_CONTROL_EACH, _FIRST = 5, 12
 # Of the controls of a class: a filter that holds for nothing, or a spelling that no document has,
 # shows nothing to its owner either.
 _SEEN_AT_LEAST = 0.25
-_CONFIDENCE = 0.95
+_CONFIDENCE = 0.99
 Signals = list[tuple[bool, dict[str, float]]]
 
 
@@ -62,7 +62,12 @@ class Tally:
     @property
     def held(self) -> bool:
         """Nothing was seen, and no guess is better than chance."""
-        return not self.violations and not self._told(self.signals)
+        return not self.noticed
+
+    @property
+    def noticed(self) -> int:
+        """How many attacks saw something, and by how many signals a member can be told."""
+        return self.violations + len(self._told(self.signals))
 
     @property
     def controlled(self) -> bool:
@@ -114,6 +119,12 @@ def _guesses(signals: Signals) -> dict[str, dict[str, float]]:
     return guesses
 
 
+def controlled(number: int) -> bool:
+    """Whether the attack of this number has its control: the first ones, so that a short run has
+    enough, and then every fifth."""
+    return number < _FIRST or number % _CONTROL_EACH == 0
+
+
 async def launched(attempt: Attempt, attack: Attack) -> tuple[Judgement, Shown | None]:
     """Make one attack and judge it. What the second line of defence stops, the first let through:
     that is a leak."""
@@ -142,7 +153,7 @@ async def campaign(world: World, attack: Attack, trials: int, seed: int) -> Tall
     """`trials` attacks, one after the other."""
     tally = Tally(attack)
     for number in range(trials):
-        control = number % CONTROL_EACH == 0
+        control = controlled(number)
         await attempted(world, attack, f"{seed}/{attack.name}/{number}", tally, control)
     return tally
 

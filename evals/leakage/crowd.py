@@ -12,7 +12,7 @@ from typing import Any
 
 from evals.leakage.attacks.all import ATTACKS
 from evals.leakage.attacks.reading import answer
-from evals.leakage.campaign import CONTROL_EACH, Tally, attempted, summary
+from evals.leakage.campaign import Tally, attempted, controlled, summary
 from evals.leakage.world import World
 from isolation.context import TenantContext
 
@@ -37,7 +37,7 @@ async def crowd(world: World, load: Load, seed: int) -> dict[str, Any]:
         for number in range(_READERS * len(world.tenants))
     ]
     writers = [_write(world, ctx, load.writes, f"{seed}/{ctx.tenant_id}") for ctx in world.tenants]
-    _, *written = await asyncio.gather(asyncio.gather(*readers), *writers)
+    _, written = await asyncio.gather(asyncio.gather(*readers), asyncio.gather(*writers))
     counted = {"tenants": len(world.tenants), "tasks": len(readers) + len(writers)}
     return counted | {"writes": sum(written)} | summary(list(tallies.values()))
 
@@ -46,8 +46,8 @@ async def _read(world: World, tallies: dict[str, Tally], attacks: int, seed: str
     random = Random(seed)
     for number in range(attacks):
         name = random.choice(_CLASSES)
-        control = number % CONTROL_EACH == 0
-        await attempted(world, ATTACKS[name], f"{seed}/{number}", tallies[name], control)
+        attack, tally = ATTACKS[name], tallies[name]
+        await attempted(world, attack, f"{seed}/{number}", tally, controlled(number))
         await asyncio.sleep(0)
 
 

@@ -103,8 +103,7 @@ async def _on_the_parts(
     async with opened(source, plan.tenants) as known:
         await known.plant(plan.documents, Random(plan.seed))
     async with copied(known, source, root / "store") as world:
-        least = 2 * len(ATTACKS)
-        attacks = shares(plan.attacks, min(least, max(plan.attacks // 20, 10)))
+        attacks = shares(plan.attacks, 12)
         store = summary(await campaigns(world, attacks, plan.seed, progress))
     twins = {}
     async with copied(known, source, root / "harmless") as world:
@@ -135,7 +134,7 @@ async def _attacked(plan: Plan, twin: Twin, world: World) -> dict[str, Any]:
     attacks = {made_for: plan.twin_attacks} | dict.fromkeys(others, plan.twin_attacks)
     with twin.broken():
         tallies = await campaigns(world, attacks, plan.seed)
-    noticed = {one.attack.name: one.violations for one in tallies if not one.held}
+    noticed = {one.attack.name: one.noticed for one in tallies if not one.held}
     return {
         "made_for": twin.caught_by,
         "attacks_of_each_class": plan.twin_attacks,
@@ -156,7 +155,7 @@ async def _on_the_routes(plan: Plan, folder: Path, progress: Progress) -> dict[s
     async with routes(
         folder, tenants=plan.tenants, per_tenant=plan.documents, seed=plan.seed
     ) as gateway:
-        attacks = OverHttp(gateway).attacks(plan.route_attacks, 10)
+        attacks = OverHttp(gateway).attacks(plan.route_attacks, 12)
         return summary(await campaigns(gateway.world, attacks, plan.seed, progress))
 
 

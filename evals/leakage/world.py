@@ -82,7 +82,6 @@ class World:
         topic: int | None = None,
         text: str = "",
         groups: Iterable[str] = (),
-        metadata: dict[str, str] | None = None,
     ) -> Planted:
         """A document of the tenant that is not written yet; its canary is known from now on."""
         subject, question, fact = _TOPICS[
@@ -96,8 +95,7 @@ class World:
             document_id,
             f"About {subject} {canary}",
             f"{fact.format(n=number)}. {text} Reference {canary}.",
-            {"lang": random.choice(("en", "no")), "year": 2020 + number % 5, "note": canary}
-            | (metadata or {}),
+            {"lang": random.choice(("en", "no")), "year": 2020 + number % 5, "note": canary},
             frozenset(groups),
         )
         return Planted(ctx.tenant_id, question, canary, document)
@@ -156,7 +154,7 @@ async def opened(
 
     wrap: what stands before the real store.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
     database = await Database.open(f"sqlite+aiosqlite:///{folder}/bulkhead.db")
     embedder = HashedWords()
     edge = EdgeVectorStore.open(folder / "vectors", embedder.dimension)

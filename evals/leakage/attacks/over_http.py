@@ -117,9 +117,9 @@ class OverHttp:
     async def _state(self, attempt: Attempt, path: str, text: str) -> object:
         client = self._routes.of(attempt.victim)
         entry = await client.get(path)
-        found = await client.post("/v1/search", json={"query": text, "top_k": 1})
+        found = await client.post("/v1/search", json={"query": text, "top_k": 5})
         listed = await client.get("/v1/documents")
-        return [(answer.status_code, answer.json()) for answer in (entry, found, listed)]
+        return entry.status_code, entry.json(), _ranking(found.json()["data"]), listed.json()
 
     async def poisoning(self, attempt: Attempt) -> Shown:
         """Documents that match a question of the victim's better than its own."""

@@ -68,11 +68,12 @@ async def _squat(attempt: Attempt, document_id: str, by_ingestor: bool) -> objec
         return await answer(documents.delete(document_id))
     match random.randrange(3):
         case 0:
-            return await write(world, caller, mine.document)
+            await write(world, caller, mine.document)
         case 1:
-            return await store.publish(document_id, random.choice(("v2", "")))
+            await store.publish(document_id, random.choice(("v2", "")))
         case _:
-            return await store.delete(document_id)
+            await store.delete(document_id)
+    return None
 
 
 async def _state(world: World, ctx: TenantContext, document_id: str) -> object:
