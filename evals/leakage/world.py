@@ -24,7 +24,7 @@ from isolation.testing.contexts import operator_for_tests, tenant_for_tests
 from rag.documents import Document
 from rag.embedding.port import Embedder
 from rag.ingest import Ingestor
-from rag.retrieve import Retriever
+from rag.retrieval.retriever import Retriever
 from rag.store.edge.store import EdgeVectorStore
 from rag.store.port import VectorStore
 from serving.control.catalog import SqlDocumentCatalog
