@@ -37,6 +37,16 @@ class ApiKeyRow(Base):
     groups: Mapped[list[str] | None] = mapped_column(JSON(none_as_null=True))
 
 
+class DataKeyRow(Base):
+    """A tenant's data key, wrapped by the platform's. Without it its texts are noise."""
+
+    __tablename__ = "data_keys"
+
+    tenant_id: Mapped[str] = mapped_column(ForeignKey("tenants.id"), primary_key=True)
+    wrapped: Mapped[bytes] = mapped_column(LargeBinary)
+    created_at: Mapped[datetime]
+
+
 class DocumentRow(Base):
     """A committed document. `source`: SHA-256 of the file that it was read from."""
 

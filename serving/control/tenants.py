@@ -17,7 +17,7 @@ from isolation.policy import tier
 from isolation.tenant_id import TenantId
 from serving.control.database import Database, utc_now
 from serving.control.errors import KeyNotFoundError, TenantExistsError, TenantNotFoundError
-from serving.control.tables import ApiKeyRow, TenantRow
+from serving.control.tables import ApiKeyRow, DataKeyRow, TenantRow
 
 ACTIVE, SUSPENDED = "active", "suspended"
 DELETING, DELETED = "deleting", "deleted"
@@ -94,14 +94,17 @@ class TenantRegistry:
             row.state = DELETING
 
     async def finish_deletion(self, operator: OperatorContext, tenant: TenantId) -> int:
-        """Forget the tenant's keys and keep its id from being given again; how many keys."""
+        """Forget the tenant's keys, its data key with them, and keep its id from being given again;
+        how many API keys there were."""
         require_operator(operator, "deleting a tenant")
         keys = delete(ApiKeyRow).where(ApiKeyRow.tenant_id == tenant)
         async with self._database.transaction() as session:
             gone = len((await session.scalars(keys.returning(ApiKeyRow.key_id))).all())
+            await session.execute(delete(DataKeyRow).where(DataKeyRow.tenant_id == tenant))
             await session.execute(
                 update(TenantRow).where(TenantRow.id == tenant).values(state=DELETED)
             )
+        await self._database.scrub()
         return gone
 
     async def deleting(self, operator: OperatorContext) -> Sequence[TenantId]:

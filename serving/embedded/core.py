@@ -14,8 +14,10 @@ from rag.reading.parsers import Parsers
 from rag.retrieve import Retriever
 from rag.spool import Spool
 from rag.store.edge.store import EdgeVectorStore
+from rag.store.sealed import SealedVectorStore
 from serving.control.authentication import ApiKeyAuthenticator, OperatorKeyAuthenticator
 from serving.control.catalog import SqlDocumentCatalog
+from serving.control.data_keys import DataKeys
 from serving.control.database import Database
 from serving.control.deletion import TenantDeletion
 from serving.control.tenants import TenantRegistry
@@ -23,7 +25,7 @@ from serving.control.usage import UsageLedger
 from serving.data_folder import owned
 from serving.errors import StartupError
 from serving.gateway.runtime import Readiness, Runtime
-from serving.key_files import admin_key
+from serving.key_files import admin_key, derived_key
 from serving.metering.metrics import Metrics
 from serving.settings import Settings
 
@@ -65,18 +67,22 @@ async def open_core(settings: Settings) -> AsyncGenerator[Core, None]:
         stack.push_async_callback(database.close)
         embedder = MiniLmEmbedder()
         stack.callback(embedder.close)
+        keys = DataKeys(database, derived_key(settings, "data keys"))
+        await keys.verify(operator)
         store = EdgeVectorStore.open(settings.data_dir / "vectors", embedder.dimension)
         stack.push_async_callback(store.close)
         usage = UsageLedger(database)
         usage.start()
         stack.push_async_callback(usage.close)
-        ingestor = Ingestor(store, SqlDocumentCatalog(database), embedder)
+        sealed = SealedVectorStore(store, keys)
+        ingestor = Ingestor(sealed, SqlDocumentCatalog(database), embedder)
         await ingestor.reconcile(operator)
         spool = Spool(settings.data_dir / "spool")
         parsers = Parsers(spool, _limits(settings), at_once=settings.parsers)
         stack.callback(parsers.close)
         registry = TenantRegistry(database)
         deletion = TenantDeletion(registry, ingestor)
+        deletion.reaches(keys)
         await deletion.resume(operator)
         yield Core(
             settings=settings,
@@ -91,7 +97,7 @@ async def open_core(settings: Settings) -> AsyncGenerator[Core, None]:
             spool=spool,
             parsers=parsers,
             deletion=deletion,
-            retriever=Retriever(store, embedder),
+            retriever=Retriever(sealed, embedder),
             usage=usage,
         )
 

@@ -32,7 +32,17 @@ from serving.engine.client import EngineClient
 from serving.engine.tokens import ByteCounter
 from serving.gateway.app import create_app
 from serving.gateway.chat import ChatOptions, ChatParts, ChatService
-from tests.gateway.fakes import Guard, Ledger, Limiter, Masker, Outcome, Queue, Search, runtime
+from tests.gateway.fakes import (
+    Files,
+    Guard,
+    Ledger,
+    Limiter,
+    Masker,
+    Outcome,
+    Queue,
+    Search,
+    runtime,
+)
 from tests.stub_engine import StubEngine
 
 TENANTS = ("acme", "birch")
@@ -123,7 +133,8 @@ async def gateway(
     ledger.start()
     async with PrefixEngine(salted=salted).serving() as url:
         engine = EngineClient(url, model="m", api_key="k")
-        parts = runtime(engine, search=Search(), limiter=Limiter(), ledger=Ledger())
+        files = Files(folder / "spool")
+        parts = runtime(engine, search=Search(), limiter=Limiter(), ledger=Ledger(), files=files)
         parts = replace(
             parts,
             registry=TenantRegistry(database),
@@ -135,6 +146,7 @@ async def gateway(
         )
         yield create_app(parts), [await _account(parts.registry, name) for name in TENANTS]
         await engine.close()
+        files.parsers.close()
     await ledger.close()
     await database.close()
 
