@@ -49,7 +49,7 @@ class TenantCipher:
         if not sealed.startswith(_MARK):
             return sealed
         try:
-            return self.open_bytes(base64.b64decode(sealed[len(_MARK) :])).decode()
+            return self.open_bytes(base64.b64decode(sealed[len(_MARK) :], validate=True)).decode()
         except ValueError:
             raise SealError("A sealed text is damaged.") from None
 

@@ -40,6 +40,7 @@ class Ingestor:
         self._gate = WriteGate()
         self._switching = SwitchGate()
         self._filling: VectorStore | None = None
+        self.touched: set[TenantId] = set()
 
     def of(self, ctx: TenantContext) -> TenantIngestor:
         """Ingestion as this tenant sees it."""
@@ -63,6 +64,7 @@ class Ingestor:
             StoreError: the store still finds something; nothing of the catalogue is gone then.
         """
         await self._gate.close(tenant)
+        self.touched.add(tenant)
         async with self._switching.passing():
             for store in self.stores():
                 await store.purge(operator, tenant)
@@ -85,8 +87,15 @@ class Ingestor:
         return [self.generation.store] + ([self._filling] if self._filling is not None else [])
 
     def fill(self, store: VectorStore | None) -> None:
-        """Deletions reach `store`, too, from now on; None: no more."""
+        """Deletions reach `store`, too, from now on, and who writes is noted; None: no more."""
         self._filling = store
+        self.touched.clear()
+
+    def changed(self) -> list[TenantId]:
+        """Who has written since `fill`, or since this was asked the last time."""
+        changed = sorted(self.touched)
+        self.touched.clear()
+        return changed
 
     def switching(self) -> AbstractAsyncContextManager[None]:
         """While the block runs, nothing is published or deleted: `generation` is set in it."""
@@ -135,6 +144,10 @@ class TenantIngestor:
         """All documents, by id."""
         return await self._catalog.list()
 
+    async def find(self, document_id: str) -> CatalogEntry | None:
+        """One document, if there is one."""
+        return await self._catalog.get(document_id)
+
     async def get(self, document_id: str) -> CatalogEntry:
         """One document.
 
@@ -158,6 +171,7 @@ class TenantIngestor:
             with self._shared.writing(self._ctx):
                 await self.get(document_id)
                 async with self._shared.publishing():
+                    self._shared.touched.add(self._ctx.tenant_id)
                     await self._catalog.begin(document_id)
                     await self._catalog.remove(document_id)
                     for store in self._shared.stores():
@@ -168,9 +182,15 @@ class TenantIngestor:
         """Stage, commit, publish; again, if the vectors were made anew meanwhile."""
         while True:
             generation, version = self._shared.generation, uuid.uuid4().hex
-            chunks = await self._stage(generation, document, version)
+            try:
+                chunks = await self._stage(generation, document, version)
+            except Exception:
+                if generation is self._shared.generation:
+                    raise
+                continue  # its store and its model are closed
             async with self._shared.publishing():
                 if generation is self._shared.generation:
+                    self._shared.touched.add(self._ctx.tenant_id)
                     await self._catalog.commit(_entry(document, version, fingerprint, chunks))
                     await generation.store.of(self._ctx).publish(document.id, version)
                     return chunks

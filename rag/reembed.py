@@ -24,6 +24,9 @@ from rag.ingest import Ingestor
 from rag.pipeline import BATCH
 from rag.store.port import TenantCollection
 
+# Over what was written meanwhile, before writes wait for the rest.
+_PASSES = 5
+
 
 @dataclass(slots=True)
 class Progress:
@@ -59,10 +62,12 @@ class Reembedding:
         self.ingestor.fill(self.target.store)
         try:
             await self._pass(operator, await self.tenants())
-            await self._pass(operator, self.ingestor.changed())
+            for _ in range(_PASSES):
+                if not self.ingestor.touched:
+                    break
+                await self._pass(operator, self.ingestor.changed())
             async with self.ingestor.switching():
-                known = set(self.ingestor.changed())
-                await self._pass(operator, sorted(known), waiting=True)
+                await self._pass(operator, self.ingestor.changed(), waiting=True)
                 await switch()
         finally:
             self.ingestor.fill(None)
@@ -81,9 +86,7 @@ class Reembedding:
     async def _tenant(self, ctx: TenantContext, waiting: bool) -> None:
         target = self.target.store.of(ctx)
         entries = await self.catalog.of(ctx).list()
-        there = {
-            document.document_id: document.version async for document in _documents(target)
-        }
+        there = {document.document_id: document.version async for document in _documents(target)}
         for gone in there.keys() - {entry.document_id for entry in entries}:
             await target.delete(gone)
         self.progress.total += sum(entry.chunks for entry in entries)
@@ -134,9 +137,7 @@ class Reembedding:
         source = self.ingestor.generation.store.of(ctx)
         for begin in range(0, entry.chunks, BATCH):
             ordinals = range(begin, min(begin + BATCH, entry.chunks))
-            batch = await source.read(
-                entry.document_id, entry.version, ordinals, vectors=self.copy
-            )
+            batch = await source.read(entry.document_id, entry.version, ordinals, vectors=self.copy)
             if not batch:
                 return
             yield batch

@@ -52,6 +52,7 @@ class Settings(BaseSettings):
     engine_start_seconds: float = Field(600.0, gt=0)
     engine_port: int = Field(0, ge=0, le=65535)
 
+    embedding: str = "minilm"
     retrieval: Switch = "on"
     masking: Switch = "on"
     top_k: int = Field(3, ge=1, le=20)

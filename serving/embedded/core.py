@@ -7,22 +7,22 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
 from isolation.context import OperatorContext
-from rag.embedding.minilm import MiniLmEmbedder
+from rag.embedding.port import Embedder
+from rag.export import Exporter
 from rag.ingest import Ingestor
+from rag.live import LiveRetriever
 from rag.reading.limits import ReadingLimits
 from rag.reading.parsers import Parsers
-from rag.retrieve import Retriever
 from rag.spool import Spool
-from rag.store.edge.store import EdgeVectorStore
-from rag.store.sealed import SealedVectorStore
 from serving.control.authentication import ApiKeyAuthenticator, OperatorKeyAuthenticator
-from serving.control.catalog import SqlDocumentCatalog
 from serving.control.data_keys import DataKeys
 from serving.control.database import Database
 from serving.control.deletion import TenantDeletion
 from serving.control.tenants import TenantRegistry
 from serving.control.usage import UsageLedger
 from serving.data_folder import owned
+from serving.embedded.knowledge import Knowledge, open_knowledge
+from serving.embedded.reembedding import GatewayReembedding
 from serving.errors import StartupError
 from serving.gateway.runtime import Readiness, Runtime
 from serving.key_files import admin_key, derived_key
@@ -40,13 +40,14 @@ class Core:
     registry: TenantRegistry
     tenants_keys: ApiKeyAuthenticator
     operator_keys: OperatorKeyAuthenticator
-    embedder: MiniLmEmbedder
-    store: EdgeVectorStore
+    embedder: Embedder
+    knowledge: Knowledge
     ingestor: Ingestor
     spool: Spool
     parsers: Parsers
     deletion: TenantDeletion
-    retriever: Retriever
+    retriever: LiveRetriever
+    reembedding: GatewayReembedding
     usage: UsageLedger
 
 
@@ -65,24 +66,25 @@ async def open_core(settings: Settings) -> AsyncGenerator[Core, None]:
         operator = operator_keys.authenticate(key)
         database = await Database.open(_database_url(settings))
         stack.push_async_callback(database.close)
-        embedder = MiniLmEmbedder()
-        stack.callback(embedder.close)
         keys = DataKeys(database, derived_key(settings, "data keys"))
         await keys.verify(operator)
-        store = EdgeVectorStore.open(settings.data_dir / "vectors", embedder.dimension)
-        stack.push_async_callback(store.close)
+        registry = TenantRegistry(database)
+        knowledge = await stack.enter_async_context(
+            open_knowledge(settings, database, registry, keys)
+        )
+        reembedding = GatewayReembedding(knowledge)
+        stack.push_async_callback(reembedding.close)
         usage = UsageLedger(database)
         usage.start()
         stack.push_async_callback(usage.close)
-        sealed = SealedVectorStore(store, keys)
-        ingestor = Ingestor(sealed, SqlDocumentCatalog(database), embedder)
+        ingestor = knowledge.ingestor
         await ingestor.reconcile(operator)
         spool = Spool(settings.data_dir / "spool")
         parsers = Parsers(spool, _limits(settings), at_once=settings.parsers)
         stack.callback(parsers.close)
-        registry = TenantRegistry(database)
         deletion = TenantDeletion(registry, ingestor)
         deletion.reaches(keys)
+        deletion.reaches(knowledge.generations)
         await deletion.resume(operator)
         yield Core(
             settings=settings,
@@ -91,13 +93,14 @@ async def open_core(settings: Settings) -> AsyncGenerator[Core, None]:
             registry=registry,
             tenants_keys=ApiKeyAuthenticator(database),
             operator_keys=operator_keys,
-            embedder=embedder,
-            store=store,
+            embedder=knowledge.retriever.embedder,
+            knowledge=knowledge,
             ingestor=ingestor,
             spool=spool,
             parsers=parsers,
             deletion=deletion,
-            retriever=Retriever(sealed, embedder),
+            retriever=knowledge.retriever,
+            reembedding=reembedding,
             usage=usage,
         )
 
@@ -117,7 +120,9 @@ def runtime_without_engine(core: Core) -> Runtime:
         ingestor=core.ingestor,
         spool=core.spool,
         parsers=core.parsers,
+        exporter=Exporter(core.ingestor, core.spool),
         embedder=core.embedder,
+        reembedding=core.reembedding,
         readiness=lambda: Readiness(False, "there is no engine in this process"),
     )
 

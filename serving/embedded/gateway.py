@@ -11,6 +11,7 @@ from isolation.guard.links import LinkGuard
 from isolation.masking.detector import PresidioDetector
 from isolation.masking.masker import Masker
 from isolation.namespaces import NamespaceDeriver
+from rag.export import Exporter
 from serving.admission.concurrency import ValkeyConcurrency
 from serving.embedded.core import Core
 from serving.embedded.engine import Engine, cache_scope, make_engine
@@ -79,7 +80,9 @@ def _runtime(
         ingestor=core.ingestor,
         spool=core.spool,
         parsers=core.parsers,
+        exporter=Exporter(core.ingestor, core.spool),
         embedder=core.embedder,
+        reembedding=core.reembedding,
         readiness=lambda: Readiness(engine.ready, engine.detail),
         demo=demo,
     )

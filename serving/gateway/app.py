@@ -11,6 +11,7 @@ from serving.gateway.routes import (
     admin,
     chat,
     documents,
+    export,
     health,
     metrics,
     models,
@@ -26,6 +27,6 @@ def create_app(runtime: Runtime) -> ASGIApp:
     app = FastAPI(title="Bulkhead", docs_url=None, redoc_url=None, openapi_url=None)
     app.state.runtime = runtime
     install_error_handlers(app)
-    for module in (health, chat, documents, retrieval, models, usage, admin, metrics, page):
+    for module in (health, chat, documents, export, retrieval, models, usage, admin, metrics, page):
         app.include_router(module.router)
     return Observed(app, runtime.metrics)

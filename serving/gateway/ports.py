@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import Protocol
+from typing import Any, Protocol
 
 from isolation.context import OperatorContext, TenantContext
 from isolation.streaming import StreamTransform
 from rag.catalog import CatalogEntry
 from rag.documents import Passage, Source
+from rag.export import DocumentBegins
 from rag.filters import Where
 
 
@@ -134,6 +135,26 @@ class Ingestion(Protocol):
 
     def of(self, ctx: TenantContext) -> TenantIngestion:
         """The tenant's own."""
+
+
+TenantPieces = AsyncGenerator[DocumentBegins | str, None]
+
+
+class Exporter(Protocol):
+    """A tenant's own documents, out again."""
+
+    def pieces(self, ctx: TenantContext) -> TenantPieces:
+        """Each document, and then its text."""
+
+
+class Reembedding(Protocol):
+    """All vectors anew with another model, in the background."""
+
+    async def start(self, operator: OperatorContext, embedding: str) -> None:
+        """Begin; raises ReembeddingRunsError while one is under way."""
+
+    def status(self, operator: OperatorContext) -> dict[str, Any]:
+        """How far it is."""
 
 
 class TenantAuthenticator(Protocol):

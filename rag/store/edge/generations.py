@@ -1,8 +1,8 @@
 """Generations of Qdrant Edge: a folder each, and a file that names the one that answers.
 
-    vectors/current             "0002"
-    vectors/0002/manifest.json  what it was made with
-    vectors/0002/shard/         Qdrant Edge's own
+vectors/current             "0002"
+vectors/0002/manifest.json  what it was made with
+vectors/0002/shard/         Qdrant Edge's own
 """
 
 from __future__ import annotations
@@ -120,7 +120,8 @@ def _check(folder: Path, made: MadeWith) -> None:
     if found != made:
         raise UnsafeCollectionError(
             f"The vectors were made with {found.model}, and BULKHEAD_EMBEDDING names {made.model} "
-            "or another version of it. Set it back, and run 'bulkhead reembed' with the new one."
+            "or another version of it. Name the one they were made with; 'bulkhead reembed' makes "
+            "them anew with another."
         )
     if engine != f"{_ENGINE} {version(_ENGINE)}":
         raise UnsafeCollectionError(
