@@ -90,6 +90,8 @@ class _Markdown:
             body = _without_overlap(self._body, body)
             yield "\n" + body
         else:
+            if self._path:
+                yield "\n"
             common = _common(self._path, path)
             for depth in range(common, len(path)):
                 yield f"{'#' * min(depth + 1, 6)} {path[depth]}\n\n"

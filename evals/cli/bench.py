@@ -11,6 +11,8 @@ from rich.progress import Progress
 from rich.table import Table
 
 from evals.performance.gateway import measure, planned
+from evals.performance.ingest import Plan as IngestPlan
+from evals.performance.ingest import measure as measure_ingest
 from evals.performance.load import LoadError
 from evals.performance.retrieval import Plan
 from evals.performance.retrieval import measure as measure_retrieval
@@ -88,3 +90,27 @@ def _retrieval_table(result: dict[str, Any]) -> Table:
             )
             table.add_row(f"{name}, {state}", *map(str, figures))
     return table
+
+
+@app.command()
+def ingest(
+    chunks: Annotated[int, typer.Option(min=100, help="For the rate, of the real model.")] = 3_000,
+    largest: Annotated[int, typer.Option(min=1_000, help="Of the memory curve.")] = 100_000,
+    save: Annotated[Path | None, typer.Option("--out", help="Write the result as JSON.")] = None,
+) -> None:
+    """Ingestion against the embedding model alone, and its memory against a document's size."""
+    sizes = tuple(dict.fromkeys((1_000, min(10_000, largest), largest)))
+    with err.status("starting") as status:
+        result = asyncio.run(measure_ingest(IngestPlan(chunks, sizes), status.update))
+    rate = result["rate"]
+    share = f"{100 * rate['share_of_the_model']:.0f}% of the model alone"
+    out.print(f"{rate['ingestion_chunks_per_second']} chunks/s, {share}", markup=False)
+    table = Table("chunks", "added MiB", "chunks/s", "longest gap ms")
+    for cell in result["memory"]["sizes"]:
+        gap = cell["longest_gap_of_the_event_loop_ms"]
+        table.add_row(
+            *map(str, (cell["chunks"], cell["added_mib"], cell["chunks_per_second"], gap))
+        )
+    out.print(table)
+    if save is not None:
+        write(save, result)
