@@ -1,4 +1,4 @@
-"""A new generation of all vectors, while the old one answers (docs/decisions/0012).
+"""A new generation of all vectors, while the old one answers (docs/decisions/0013).
 
 Documents are copied from the old generation; what is written meanwhile goes to the old one and is
 copied by the next pass, what is deleted goes from both. When a pass finds little to do, writes wait

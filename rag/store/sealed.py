@@ -1,4 +1,4 @@
-"""Any store, with texts and titles sealed under their tenant's key (docs/decisions/0010).
+"""Any store, with texts and titles sealed under their tenant's key (docs/decisions/0011).
 
 The engine sees a text once, when it is written, for its BM25 terms; what it keeps is sealed.
 """

@@ -1,7 +1,7 @@
 """A tenant and all that is its own, deleted; what was billed stays.
 
 First nobody gets in any more, then the data goes and its absence is looked for, then the keys: with
-its data key goes every copy of its texts (docs/decisions/0010). A kill between leaves a tenant that
+its data key goes every copy of its texts (docs/decisions/0011). A kill between leaves a tenant that
 is shut out, and the next start goes on from there.
 """
 

@@ -122,7 +122,7 @@ async def test_after_optimize_nothing_of_a_deleted_tenant_is_on_the_disk(core: C
 async def test_a_deleted_document_stays_sealed_on_the_disk_until_optimize(core: Core) -> None:
     await core.ingestor.of(GONE).ingest(Document("other", "Other", "Another document."))
     await core.ingestor.of(GONE).delete(f"{NAME}-acme")
-    # Its tenant's key lives on: said in docs/decisions/0010.
+    # Its tenant's key lives on: said in docs/decisions/0011.
     assert opened(core, "acme") == {TEXT, TITLE}
     await core.knowledge.refill(core.operator, old(), Progress())
     await core.database.scrub()
