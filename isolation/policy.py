@@ -26,6 +26,8 @@ class Tier:
     max_context_tokens: prompt, passages and maximum output of one request together.
     weight: share of the engine relative to other tenants that are waiting.
     priority: engine priority, higher first.
+    kv_reserved: fraction of the engine's KV pool that others cannot evict.
+    kv_cap: fraction of it above which the tenant's own cache goes first.
     """
 
     name: str
@@ -33,14 +35,16 @@ class Tier:
     max_context_tokens: int
     weight: float
     priority: int
+    kv_reserved: float
+    kv_cap: float
 
 
 TIERS = {
     tier.name: tier
     for tier in (
-        Tier("enterprise", 50, 8_000, weight=4.0, priority=2),
-        Tier("business", 20, 4_000, weight=2.0, priority=1),
-        Tier("starter", 5, 2_000, weight=1.0, priority=0),
+        Tier("enterprise", 50, 8_000, weight=4.0, priority=2, kv_reserved=0.02, kv_cap=0.5),
+        Tier("business", 20, 4_000, weight=2.0, priority=1, kv_reserved=0.01, kv_cap=0.35),
+        Tier("starter", 5, 2_000, weight=1.0, priority=0, kv_reserved=0.0, kv_cap=0.25),
     )
 }
 

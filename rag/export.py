@@ -69,7 +69,7 @@ class Exporter:
         collection = self._ingestor.generation.store.of(ctx)
         for begin in range(0, entry.chunks, BATCH):
             ordinals = range(begin, begin + BATCH)
-            for stored in await collection.read(entry.document_id, entry.version, ordinals):
+            for stored in await collection.chunks(entry.document_id, entry.version, ordinals):
                 yield stored
 
 

@@ -10,7 +10,8 @@ from isolation.context import TenantContext, require_tenant
 from rag.documents import Passage
 from rag.filters import Where
 from rag.generation import Generation
-from rag.retrieve import Retriever
+from rag.retrieval.follow_up import Question
+from rag.retrieval.retriever import Retriever
 
 
 class _Serving:
@@ -80,10 +81,12 @@ class LiveTenantRetriever:
         self._shared = shared
         self._ctx = ctx
 
-    async def search(self, text: str, *, limit: int, where: Where | None = None) -> list[Passage]:
-        """As `rag.retrieve.TenantRetriever.search`."""
+    async def search(
+        self, question: Question, *, limit: int, where: Where | None = None
+    ) -> list[Passage]:
+        """As `rag.retrieval.retriever.TenantRetriever.search`."""
         with self._shared.searching() as retriever:
-            return await retriever.of(self._ctx).search(text, limit=limit, where=where)
+            return await retriever.of(self._ctx).search(question, limit=limit, where=where)
 
 
 class LiveEmbedder:

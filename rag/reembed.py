@@ -137,7 +137,9 @@ class Reembedding:
         source = self.ingestor.generation.store.of(ctx)
         for begin in range(0, entry.chunks, BATCH):
             ordinals = range(begin, min(begin + BATCH, entry.chunks))
-            batch = await source.read(entry.document_id, entry.version, ordinals, vectors=self.copy)
+            batch = await source.chunks(
+                entry.document_id, entry.version, ordinals, vectors=self.copy
+            )
             if not batch:
                 return
             yield batch

@@ -35,9 +35,11 @@ from rag.splitting import Splitter
 from rag.store.edge.store import EdgeVectorStore
 from rag.store.sealed import SealedVectorStore
 from serving.control.catalog import SqlDocumentCatalog
-from serving.control.data_keys import DataKeys
 from serving.control.database import Database
+from serving.control.tenant_keys import TenantKeys
 from serving.control.tenants import TenantRegistry
+from serving.control.text_keys import TextKeys
+from serving.key_wrapping import KeyFile
 
 _WORDS = 5_000
 _CTX = tenant_for_tests("acme")
@@ -134,9 +136,9 @@ async def ingestor(folder: Path, embedder: Embedder) -> AsyncIterator[Ingestor]:
     """As the platform has it: sealed, on Qdrant Edge and SQLite."""
     database = await Database.open(f"sqlite+aiosqlite:///{folder}/bulkhead.db")
     await TenantRegistry(database).add(operator_for_tests(), tenant_id("acme"), "business")
-    store = SealedVectorStore(
-        EdgeVectorStore.open(folder / "vectors", embedder.dimension), DataKeys(database, b"k" * 32)
-    )
+    keys = TextKeys(TenantKeys(database, KeyFile(b"k" * 32)))
+    shard = EdgeVectorStore.open(folder / "vectors", embedder.dimension)
+    store = SealedVectorStore(shard, keys)
     own = Ingestor(store, SqlDocumentCatalog(database), embedder)
     yield own
     await store.close()

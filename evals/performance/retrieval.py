@@ -17,6 +17,7 @@ from typing import Any
 
 from evals.performance import raw_edge
 from evals.performance.corpus import Corpus, Question, TenantPoints, exact
+from evals.performance.peers import LocalMode, NumpySlab
 from isolation.context import TenantContext
 from isolation.testing.contexts import operator_for_tests, tenant_for_tests
 from rag.documents import Chunk, DocumentVersion, EmbeddedChunk
@@ -31,11 +32,15 @@ Progress = Callable[[str], object]
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How much: `grown` is how many points others have at the end of the growth measurement."""
+    """How much: `grown` is how many points others have at the end of the growth measurement.
+
+    local_questions: to `qdrant-client`'s local mode, which takes seconds for one.
+    """
 
     points: int = 100_000
     tenants: int = 1_000
     questions: int = 200
+    local_questions: int = 5
     grown: int = 500_000
 
 
@@ -52,6 +57,7 @@ async def measure(plan: Plan, progress: Progress) -> dict[str, Any]:
         await store.optimize(operator_for_tests())
         optimize_seconds = round(time.perf_counter() - begun, 1)
         optimized = await _cells(store, corpus, chosen, plan, progress)
+        peers = _peers(store, plan, chosen, progress)
         await store.close()
     return {
         "measure": "hybrid retrieval of one tenant among many",
@@ -62,6 +68,7 @@ async def measure(plan: Plan, progress: Progress) -> dict[str, Any]:
         "optimize_seconds": optimize_seconds,
         "as_written": as_written,
         "optimized": optimized,
+        "peers": peers,
         "growth": await _growth(plan, progress),
     }
 
@@ -183,6 +190,43 @@ def _summary(seconds: list[float]) -> dict[str, float]:
         "p50_ms": round(1000 * ordered[len(ordered) // 2], 3),
         "p99_ms": round(1000 * ordered[len(ordered) * 99 // 100], 3),
     }
+
+
+def _peers(
+    store: EdgeVectorStore, plan: Plan, chosen: dict[str, TenantPoints], progress: Progress
+) -> dict[str, Any]:
+    """The same hybrid questions to a slab for each tenant, and to local mode with all points."""
+    progress("peers: writing to qdrant-client's local mode")
+    corpus = Corpus(plan.points, plan.tenants, _DIMENSION, _SEED)
+    local = LocalMode(_DIMENSION)
+    for tenant in corpus.tenants():
+        local.put(tenant, store.sparse_of_document)
+    cells = {}
+    for name, tenant in chosen.items():
+        progress(f"peers: asking the {name} tenant")
+        slab = NumpySlab(tenant, store.sparse_of_document)
+        questions = [
+            (question, store.sparse_of_query(question.text))
+            for question in corpus.questions(tenant, plan.questions)
+        ]
+        few = questions[: plan.local_questions]
+        cells[name] = {
+            "numpy_slab": _timed(slab.search, [(q, s, _LIMIT) for q, s in questions]),
+            "qdrant_client_local": _timed(
+                local.search, [(tenant.name, q, s, _LIMIT) for q, s in few]
+            ),
+        }
+    local.close()
+    return cells
+
+
+def _timed(search: Callable[..., object], calls: Sequence[tuple[Any, ...]]) -> dict[str, float]:
+    seconds = []
+    for arguments in calls:
+        begun = time.perf_counter()
+        search(*arguments)
+        seconds.append(time.perf_counter() - begun)
+    return {"questions": len(calls), **_summary(seconds)}
 
 
 async def _growth(plan: Plan, progress: Progress) -> dict[str, Any]:

@@ -7,15 +7,26 @@ answers 16 tokens at once. Run: `python -m evals.performance.stub_engine PORT`.
 from __future__ import annotations
 
 import sys
+from dataclasses import asdict
 from typing import Any
 
 import orjson
 import uvicorn
 from starlette.types import Receive, Scope, Send
 
+from serving.engine_plugin.stopwatch import Cost
+
 TOKENS = 16
 _WORDS = [f"word{number} " for number in range(TOKENS)]
+_ATTESTED = {
+    "protocol": 2,
+    "hooks": ["all"],
+    "radix_cache": True,
+    "budgets": True,
+    "priority": True,
+}
 _JSON = [(b"content-type", b"application/json")]
+_COST = b"data: " + orjson.dumps({"bulkhead": asdict(Cost())}) + b"\n\n"
 _EVENTS = [(b"content-type", b"text/event-stream")]
 
 
@@ -29,7 +40,7 @@ class StubEngine:
         if scope["path"] == "/v1/chat/completions":
             await self._chat(orjson.loads(await _body(receive)), send)
             return
-        info = {"internal_states": [{"bulkhead": {"protocol": 1}}]}
+        info = {"worker": "stub", "internal_states": [{"bulkhead": _ATTESTED}]}
         await _answer(send, _JSON, [orjson.dumps(info)])
 
     async def _chat(self, body: dict[str, Any], send: Send) -> None:
@@ -42,7 +53,7 @@ class StubEngine:
             return
         deltas: list[tuple[str, str | None]] = [(word, None) for word in _WORDS]
         events = [_event([_choice(text, end)]) for text, end in [*deltas, ("", "stop")]]
-        await _answer(send, _EVENTS, [*events, _event([], usage), b"data: [DONE]\n\n"])
+        await _answer(send, _EVENTS, [*events, _event([], usage), _COST, b"data: [DONE]\n\n"])
 
     def _usage(self, body: dict[str, Any]) -> dict[str, Any]:
         # Only what names a salt is remembered: the probe, and the gateway's few prompts.

@@ -13,6 +13,8 @@ from rag.store import predicate
 _TITLE, _BODY = "title", "text"
 # All that a listing needs: no text leaves the engine for it.
 LISTED = [predicate.TENANT, predicate.DOCUMENT, predicate.VERSION, _TITLE]
+# All that a passage is made of.
+READ = [*LISTED, predicate.ORDINAL, _BODY]
 
 
 def payload_of(ctx: TenantContext, version: DocumentVersion, chunk: Chunk) -> dict[str, Any]:
@@ -31,21 +33,25 @@ def payload_of(ctx: TenantContext, version: DocumentVersion, chunk: Chunk) -> di
     }
 
 
-def passage_of(ctx: TenantContext, payload: Mapping[str, Any], score: float) -> Passage:
+def passage_of(
+    ctx: TenantContext, payload: Mapping[str, Any], score: float = 0.0, similarity: float = 0.0
+) -> Passage:
     """The passage in a payload that an engine returned.
 
     Raises:
         CrossTenantError: it is not this tenant's.
     """
-    require_same_tenant(ctx, payload[predicate.TENANT], "a search result")
+    owner = payload[predicate.TENANT]
+    require_same_tenant(ctx, owner, "a search result")
     return Passage(
-        tenant_id=TenantId(payload[predicate.TENANT]),
-        document_id=payload[predicate.DOCUMENT],
-        version=payload[predicate.VERSION],
-        ordinal=int(payload[predicate.ORDINAL]),
-        title=payload[_TITLE],
-        text=payload[_BODY],
-        score=score,
+        TenantId(owner),
+        payload[predicate.DOCUMENT],
+        payload[predicate.VERSION],
+        int(payload[predicate.ORDINAL]),
+        payload[_TITLE],
+        payload[_BODY],
+        score,
+        similarity,
     )
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import assert_never
 from uuid import UUID
 
 from isolation.access import Access
 from isolation.context import TenantContext
 from isolation.tenant_id import TenantId
+from rag.documents import Stretch
 from rag.filters import AllOf, AnyOf, Between, Equals, Metadata, Not, Scalar, Where
 from rag.store.conditions import Condition, Every, No, PointAmong, Some, TextAmong, TextIs, Within
 
@@ -38,6 +39,13 @@ def visible_to(
     asked = () if where is None else (_compiled(where),)
     published = TextIs(STATE, PUBLISHED)
     return Every((_owned_by(ctx.tenant_id), published, *_access(ctx.access), *document, *asked))
+
+
+def stretches_of(ctx: TenantContext, stretches: Sequence[Stretch]) -> Every:
+    """What a read may see of some stretches of documents; of no stretch, nothing."""
+    if not stretches:
+        raise ValueError("a read of no stretch would read everything")
+    return Every((*visible_to(ctx).parts, Some(tuple(map(_stretch, stretches)))))
 
 
 def documents_of(ctx: TenantContext) -> Every:
@@ -71,9 +79,25 @@ def chunks_of(ctx: TenantContext, ids: Sequence[UUID]) -> Every:
     return Every((*visible_to(ctx).parts, PointAmong(tuple(ids))))
 
 
-def other_versions_of(tenant: TenantId, document_id: str, version: str) -> Every:
-    """Every version of the document but this one."""
-    return Every((*document_of(tenant, document_id).parts, No(TextIs(VERSION, version))))
+def replaced_by(
+    tenant: TenantId, document_id: str, version: str, versions: Collection[str] | None = None
+) -> Every:
+    """Every version of the document but this one; of `versions` only, where they are given."""
+    others = (*document_of(tenant, document_id).parts, No(TextIs(VERSION, version)))
+    if versions is None:
+        return Every(others)
+    return Every((*others, TextAmong(VERSION, tuple(sorted({*versions, version})))))
+
+
+def versions_of(
+    tenant: TenantId, document_id: str, versions: Collection[str] | None = None
+) -> Every:
+    """These versions of a document, staged ones too; None: every version."""
+    whole = document_of(tenant, document_id)
+    if versions is None:
+        return whole
+    # Never empty: no version is called so.
+    return Every((*whole.parts, TextAmong(VERSION, tuple(sorted({*versions, ""})))))
 
 
 def stored_access(groups: frozenset[str]) -> list[str]:
@@ -107,6 +131,16 @@ def metadata_of(stored: Mapping[str, Mapping[str, str | float]]) -> dict[str, Sc
 
 def _owned_by(tenant: TenantId) -> TextIs:
     return TextIs(TENANT, tenant)
+
+
+def _stretch(stretch: Stretch) -> Every:
+    return Every(
+        (
+            TextIs(DOCUMENT, stretch.document_id),
+            TextIs(VERSION, stretch.version),
+            Within(ORDINAL, stretch.first, stretch.last),
+        )
+    )
 
 
 def _access(access: Access) -> tuple[Condition, ...]:

@@ -5,14 +5,21 @@ The engine sees a text once, when it is written, for its BM25 terms; what it kee
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import Protocol
 
 from isolation.context import OperatorContext, TenantContext, require_tenant
 from isolation.sealing import TenantCipher
 from isolation.tenant_id import TenantId
-from rag.documents import DocumentPage, DocumentVersion, EmbeddedChunk, Passage, StoredChunk
+from rag.documents import (
+    DocumentPage,
+    DocumentVersion,
+    EmbeddedChunk,
+    Passage,
+    StoredChunk,
+    Stretch,
+)
 from rag.filters import Where
 from rag.store.port import HybridQuery, TenantCollection, VectorStore
 
@@ -36,9 +43,15 @@ class SealedVectorStore(VectorStore):
         return _SealedCollection(self._inner.of(own), self._keys, own)
 
     async def settle(
-        self, operator: OperatorContext, tenant: TenantId, document_id: str, version: str | None
+        self,
+        operator: OperatorContext,
+        tenant: TenantId,
+        document_id: str,
+        version: str | None,
+        *,
+        versions: Collection[str] | None = None,
     ) -> None:
-        await self._inner.settle(operator, tenant, document_id, version)
+        await self._inner.settle(operator, tenant, document_id, version, versions=versions)
 
     async def purge(self, operator: OperatorContext, tenant: TenantId) -> None:
         await self._inner.purge(operator, tenant)
@@ -61,24 +74,35 @@ class _SealedCollection(TenantCollection):
         ]
         await self._inner.stage(replace(version, title=cipher.seal(version.title)), sealed)
 
-    async def publish(self, document_id: str, version: str) -> None:
-        await self._inner.publish(document_id, version)
+    async def publish(
+        self, document_id: str, version: str, *, versions: Collection[str] | None = None
+    ) -> None:
+        await self._inner.publish(document_id, version, versions=versions)
 
-    async def delete(self, document_id: str) -> None:
-        await self._inner.delete(document_id)
+    async def delete(self, document_id: str, *, versions: Collection[str] | None = None) -> None:
+        await self._inner.delete(document_id, versions=versions)
 
     async def search(
-        self, query: HybridQuery, *, limit: int, where: Where | None = None
+        self,
+        query: HybridQuery,
+        *,
+        limit: int,
+        where: Where | None = None,
+        compare: bool = False,
     ) -> list[Passage]:
-        return await self._opened(await self._inner.search(query, limit=limit, where=where))
+        found = await self._inner.search(query, limit=limit, where=where, compare=compare)
+        return await self._opened(found)
+
+    async def read(self, stretches: Sequence[Stretch]) -> list[Passage]:
+        return await self._opened(await self._inner.read(stretches))
 
     async def get(self, document_id: str) -> list[Passage]:
         return await self._opened(await self._inner.get(document_id))
 
-    async def read(
+    async def chunks(
         self, document_id: str, version: str, ordinals: range, *, vectors: bool = False
     ) -> list[StoredChunk]:
-        found = await self._inner.read(document_id, version, ordinals, vectors=vectors)
+        found = await self._inner.chunks(document_id, version, ordinals, vectors=vectors)
         if not found:
             return []
         cipher = await self._keys.cipher(self._ctx)

@@ -14,6 +14,7 @@ from serving.engine.steps import StepFailedError, run_step
 
 _PYTHON = (3, 11)
 _LOCK = "requirements/gateway.lock"
+_BENCH = "requirements/bench.lock"
 
 
 def main(arguments: list[str]) -> int:
@@ -43,6 +44,7 @@ def _make(folder: Path) -> None:
         )
     pip = [str(python), "-m", "pip", "install", "--disable-pip-version-check"]
     run_step("Installing the libraries", [*pip, "-c", _LOCK, "-e", ".[dev]"], log)
+    run_step("Installing what benchmarks need", [*pip, "--no-deps", "-r", _BENCH], log)
     log.unlink()
 
 

@@ -12,8 +12,9 @@ import typer
 
 from serving.cli.output import note, out
 from serving.engine.install import install, this_device
-from serving.engine.launch import Launched, Worker, launch
+from serving.engine.launch import Launched, Lora, Worker, launch
 from serving.engine.model_files import DEFAULT_MODEL, TINY_MODEL, prepare_model
+from serving.engine.proof import signer_of
 from serving.settings import Settings, load_settings
 from serving.supervision.process import GuardedProcess
 
@@ -44,8 +45,15 @@ def serve(model: _ModelOption = Model.default) -> None:
     """Run one worker until interrupted; its URL and the file with its key are printed."""
     settings = load_settings()
     folder = prepared(settings, model)
-    launched = launch(worker_of(settings, folder), settings.data_dir / "run")
+    trust = settings.engine_trust or signer_of(settings).trust()
+    launched = launch(worker_of(settings, folder), settings.data_dir / "run", trust)
     sys.exit(asyncio.run(_serve(launched, settings)))
+
+
+@app.command("trust")
+def trust_command() -> None:
+    """Print the trust file that lets an engine believe this gateway's proofs."""
+    out.print(signer_of(load_settings()).trust(), markup=False, highlight=False)
 
 
 async def _serve(launched: Launched, settings: Settings) -> int:
@@ -76,4 +84,11 @@ def worker_of(settings: Settings, model: Path) -> Worker:
         port=settings.engine_port,
         slots=settings.engine_slots,
         start_seconds=settings.engine_start_seconds,
+        lora=_lora(settings),
     )
+
+
+def _lora(settings: Settings) -> Lora | None:
+    if settings.adapters == "off":
+        return None
+    return Lora(settings.adapter_rank, settings.adapter_batch, settings.adapter_capacity)

@@ -8,6 +8,7 @@ from rag.embedding.choice import chosen
 from rag.reembed import Progress
 from serving.cli.output import err, out
 from serving.embedded.core import open_core
+from serving.errors import StartupError
 from serving.logs import log_to
 from serving.settings import Settings, load_settings
 
@@ -25,11 +26,13 @@ def command() -> None:
 
 
 async def _optimize(settings: Settings) -> int:
+    if settings.qdrant_url is not None:
+        raise StartupError("A Qdrant server builds its indexes itself: there is nothing to do.")
     log_to(settings.data_dir / "logs" / "command.log")
     async with open_core(settings) as core:
         with err.status("optimizing"):
             points = await core.knowledge.refill(
                 core.operator, chosen(settings.embedding), Progress(), build_indexes=True
             )
-        await core.database.scrub()
+        await core.database.forget_deleted()
         return points

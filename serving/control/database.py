@@ -44,12 +44,11 @@ class Database:
         async with AsyncSession(self._engine, expire_on_commit=False) as session, session.begin():
             yield session
 
-    async def scrub(self) -> None:
-        """Leave nothing of deleted rows in SQLite's log; on a server, that is its vacuum's task."""
+    async def forget_deleted(self) -> None:
+        """Empty SQLite's write-ahead log, where pages are as they were before a deletion."""
         if self._engine.dialect.name == "sqlite":
             async with self._engine.connect() as connection:
-                raw = await connection.execution_options(isolation_level="AUTOCOMMIT")
-                await raw.execute(text("PRAGMA wal_checkpoint(TRUNCATE)"))
+                await connection.execute(text("PRAGMA wal_checkpoint(TRUNCATE)"))
 
     async def close(self) -> None:
         """Close all connections."""

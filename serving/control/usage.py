@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 import stamina
 import structlog
@@ -25,12 +26,13 @@ _log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class UsageTotals:
-    """Sums over requests."""
+    """Sums over requests. `engine_seconds` is the tenant's share of the engine's busy time."""
 
     requests: int
     prompt_tokens: int
     cached_tokens: int
     completion_tokens: int
+    engine_seconds: float = 0.0
 
 
 class UsageLedger:
@@ -77,7 +79,7 @@ class UsageLedger:
         )
         async with self._database.transaction() as session:
             rows = (await session.execute(query)).all()
-        return {TenantId(tenant): UsageTotals(*sums) for tenant, *sums in rows}
+        return {TenantId(tenant): _totals(*sums) for tenant, *sums in rows}
 
     async def _write_forever(self) -> None:
         while True:
@@ -94,10 +96,7 @@ class UsageLedger:
 
     @stamina.retry(on=SQLAlchemyError, attempts=5)
     async def _write(self, batch: list[tuple[TenantId, UsageRecord]]) -> None:
-        rows = [
-            asdict(record) | {"tenant_id": tenant, "created_at": _stored(record.created_at)}
-            for tenant, record in batch
-        ]
+        rows = [_row(tenant, record) for tenant, record in batch]
         async with self._database.transaction() as session:
             await session.execute(insert(UsageRow), rows)
 
@@ -124,7 +123,7 @@ class TenantLedger(TenantUsageSink):
             UsageRow.tenant_id == self._tenant, UsageRow.created_at >= _stored(since)
         )
         async with self._database.transaction() as session:
-            return UsageTotals(*(await session.execute(query)).one())
+            return _totals(*(await session.execute(query)).one())
 
 
 _SUMS = (
@@ -132,7 +131,29 @@ _SUMS = (
     func.coalesce(func.sum(UsageRow.prompt_tokens), 0),
     func.coalesce(func.sum(UsageRow.cached_tokens), 0),
     func.coalesce(func.sum(UsageRow.completion_tokens), 0),
+    func.coalesce(func.sum(UsageRow.busy_seconds), 0.0),
 )
+_COSTS = (
+    "prefill_seconds",
+    "decode_seconds",
+    "busy_seconds",
+    "kv_token_seconds",
+    "computed_tokens",
+    "peak_kv_tokens",
+    "retractions",
+    "worker_type",
+)
+
+
+def _totals(*sums: Any) -> UsageTotals:
+    return UsageTotals(*sums)
+
+
+def _row(tenant: TenantId, record: UsageRecord) -> dict[str, Any]:
+    row = asdict(record) | {"tenant_id": tenant, "created_at": _stored(record.created_at)}
+    cost = row.pop("cost") or {}
+    row["engine_queue_seconds"] = cost.get("queue_seconds")
+    return row | {name: cost.get(name) for name in _COSTS}
 
 
 def _stored(moment: datetime) -> datetime:

@@ -15,17 +15,22 @@ from rag.reading.limits import ReadingLimits
 from rag.reading.parsers import Parsers
 from rag.spool import Spool
 from serving.control.authentication import ApiKeyAuthenticator, OperatorKeyAuthenticator
-from serving.control.data_keys import DataKeys
 from serving.control.database import Database
 from serving.control.deletion import TenantDeletion
+from serving.control.placement import TenantPlaces
+from serving.control.policies import PolicyRegistry
+from serving.control.tenant_keys import TenantKeys
 from serving.control.tenants import TenantRegistry
+from serving.control.text_keys import TextKeys
 from serving.control.usage import UsageLedger
 from serving.data_folder import owned
+from serving.embedded.adapters import AdapterStore, open_adapters, open_tenant_keys
 from serving.embedded.knowledge import Knowledge, open_knowledge
+from serving.embedded.reconciling import Reconciling
 from serving.embedded.reembedding import GatewayReembedding
-from serving.errors import StartupError
+from serving.embedded.store import placement_of
 from serving.gateway.runtime import Readiness, Runtime
-from serving.key_files import admin_key, derived_key
+from serving.key_files import admin_key
 from serving.metering.metrics import Metrics
 from serving.settings import Settings
 
@@ -38,6 +43,7 @@ class Core:
     operator: OperatorContext
     database: Database
     registry: TenantRegistry
+    policies: PolicyRegistry
     tenants_keys: ApiKeyAuthenticator
     operator_keys: OperatorKeyAuthenticator
     embedder: Embedder
@@ -46,9 +52,11 @@ class Core:
     spool: Spool
     parsers: Parsers
     deletion: TenantDeletion
+    places: TenantPlaces
     retriever: LiveRetriever
     reembedding: GatewayReembedding
     usage: UsageLedger
+    adapters: AdapterStore
 
 
 @asynccontextmanager
@@ -58,7 +66,6 @@ async def open_core(settings: Settings) -> AsyncGenerator[Core, None]:
     Raises:
         StartupError: something is in the way; the message is one line with the way out.
     """
-    _refuse_what_is_not_built(settings)
     async with AsyncExitStack() as stack:
         stack.enter_context(owned(settings.data_dir))
         key = admin_key(settings)
@@ -66,11 +73,11 @@ async def open_core(settings: Settings) -> AsyncGenerator[Core, None]:
         operator = operator_keys.authenticate(key)
         database = await Database.open(_database_url(settings))
         stack.push_async_callback(database.close)
-        keys = DataKeys(database, derived_key(settings, "data keys"))
+        keys = await open_tenant_keys(settings, database, operator)
         await keys.verify(operator)
-        registry = TenantRegistry(database)
+        texts, registry = TextKeys(keys), TenantRegistry(database)
         knowledge = await stack.enter_async_context(
-            open_knowledge(settings, database, registry, keys)
+            open_knowledge(settings, database, registry, texts)
         )
         reembedding = GatewayReembedding(knowledge)
         stack.push_async_callback(reembedding.close)
@@ -78,19 +85,29 @@ async def open_core(settings: Settings) -> AsyncGenerator[Core, None]:
         usage.start()
         stack.push_async_callback(usage.close)
         ingestor = knowledge.ingestor
-        await ingestor.reconcile(operator)
+        alone = settings.qdrant_url is None
+        await ingestor.reconcile(operator, alone=alone)
+        if not alone:
+            reconciling = Reconciling(ingestor, operator)
+            reconciling.start()
+            stack.push_async_callback(reconciling.close)
         spool = Spool(settings.data_dir / "spool")
         parsers = Parsers(spool, _limits(settings), at_once=settings.parsers)
         stack.callback(parsers.close)
+        policies = PolicyRegistry(database)
         deletion = TenantDeletion(registry, ingestor)
-        deletion.reaches(keys)
-        deletion.reaches(knowledge.generations)
+        deletion.reaches(policies)
+        deletion.reaches(texts)
+        if knowledge.generations is not None:
+            deletion.reaches(knowledge.generations)
+        adapters = await _adapters(settings, database, keys, operator, deletion, stack)
         await deletion.resume(operator)
         yield Core(
             settings=settings,
             operator=operator,
             database=database,
             registry=registry,
+            policies=policies,
             tenants_keys=ApiKeyAuthenticator(database),
             operator_keys=operator_keys,
             embedder=knowledge.retriever.embedder,
@@ -99,10 +116,27 @@ async def open_core(settings: Settings) -> AsyncGenerator[Core, None]:
             spool=spool,
             parsers=parsers,
             deletion=deletion,
+            places=TenantPlaces(registry, knowledge.catalog, placement_of(knowledge.engine)),
             retriever=knowledge.retriever,
             reembedding=reembedding,
             usage=usage,
+            adapters=adapters,
         )
+
+
+async def _adapters(
+    settings: Settings,
+    database: Database,
+    keys: TenantKeys,
+    operator: OperatorContext,
+    deletion: TenantDeletion,
+    stack: AsyncExitStack,
+) -> AdapterStore:
+    """A deletion destroys the tenant's key first."""
+    deletion.clears(keys)
+    adapters = await open_adapters(settings, database, keys, operator, stack)
+    deletion.clears(adapters.registry)
+    return adapters
 
 
 def runtime_without_engine(core: Core) -> Runtime:
@@ -110,7 +144,9 @@ def runtime_without_engine(core: Core) -> Runtime:
     return Runtime(
         settings=core.settings,
         registry=core.registry,
+        policies=core.policies,
         deletion=core.deletion,
+        places=core.places,
         usage=core.usage,
         metrics=Metrics(),
         tenants_keys=core.tenants_keys,
@@ -124,6 +160,7 @@ def runtime_without_engine(core: Core) -> Runtime:
         embedder=core.embedder,
         reembedding=core.reembedding,
         readiness=lambda: Readiness(False, "there is no engine in this process"),
+        adapters=core.adapters.parts,
     )
 
 
@@ -139,11 +176,3 @@ def _database_url(settings: Settings) -> str:
     if settings.database_url is not None:
         return settings.database_url
     return f"sqlite+aiosqlite:///{(settings.data_dir / 'bulkhead.db').absolute()}"
-
-
-def _refuse_what_is_not_built(settings: Settings) -> None:
-    """A setting that would be ignored silently is refused."""
-    if settings.qdrant_url is not None:
-        raise StartupError(
-            "This version keeps vectors in Qdrant Edge only. Unset BULKHEAD_QDRANT_URL."
-        )

@@ -8,13 +8,15 @@ from typing import Protocol
 
 from isolation.context import OperatorContext
 from isolation.namespaces import CacheScope
+from isolation.tenant_id import TenantId
 from serving.control.authentication import probe_tenant
 from serving.engine.client import EngineClient
 from serving.engine.launch import Worker
 from serving.engine.link import EngineLink
 from serving.engine.local import LocalEngine
 from serving.engine.model_files import tokenizer_digest
-from serving.errors import StartupError
+from serving.engine.proof import signer_of
+from serving.errors import EngineUnavailableError, StartupError
 from serving.settings import Settings
 
 # Raised when what stands in the prefix cache under a namespace changes its meaning.
@@ -51,13 +53,49 @@ def make_engine(
 ) -> Engine:
     """The engine, not yet started. `worker`: what to start here, when no URL is set."""
     tenant = probe_tenant(operator)
+    signer, scrub = signer_of(settings), settings.kv_scrub == "on"
     if worker is not None:
-        return LocalEngine(worker, _BASE, settings.data_dir, tenant, on_refused=on_refused)
+        return LocalEngine(
+            worker,
+            _BASE,
+            settings.data_dir,
+            tenant,
+            signer=signer,
+            scrub=scrub,
+            on_refused=on_refused,
+        )
     if len(settings.engine_urls) != 1:
         raise StartupError("This version drives one engine: set BULKHEAD_ENGINE_URLS to one URL.")
     key = settings.engine_key.get_secret_value() if settings.engine_key else None
-    client = EngineClient(settings.engine_urls[0], model=settings.model, api_key=key)
+    client = EngineClient(
+        settings.engine_urls[0], model=settings.model, api_key=key, signer=signer, scrub=scrub
+    )
     return EngineLink(client, tenant, on_refused=on_refused)
+
+
+class EngineKv:
+    """Tenants' KV in the engine, for their deletion.
+
+    ours: the engine is a child of this process, so one that does not run holds nothing.
+    """
+
+    def __init__(self, engine: Engine, *, ours: bool) -> None:
+        self._engine = engine
+        self._ours = ours
+
+    async def purge(self, operator: OperatorContext, tenant: TenantId) -> None:
+        """Returns when the engine holds nothing of the tenant.
+
+        Raises:
+            EngineUnavailableError: it cannot be asked.
+        """
+        try:
+            client = self._engine.client()
+        except EngineUnavailableError:
+            if self._ours:
+                return
+            raise
+        await client.purge(operator, tenant)
 
 
 def cache_scope(settings: Settings, model: Path | None) -> CacheScope:

@@ -10,28 +10,34 @@ from isolation.context import OperatorContext, require_operator
 from isolation.tenant_id import TenantId
 from rag.embedding.choice import UnknownEmbeddingError, chosen
 from rag.embedding.port import Embedder
+from rag.errors import StoreError
 from rag.generation import Generation
 from rag.ingest import Ingestor
 from rag.live import LiveRetriever
 from rag.reembed import Progress, Reembedding
-from rag.retrieve import Retriever
+from rag.retrieval.retriever import Retriever
 from rag.store.edge.generations import EdgeGenerations
-from rag.store.edge.store import EdgeVectorStore
 from rag.store.generations import MadeWith
+from rag.store.port import VectorStore
 from rag.store.sealed import SealedVectorStore, TextKeys
 from serving.control.authentication import maintained_tenant
 from serving.control.catalog import SqlDocumentCatalog
 from serving.control.database import Database
 from serving.control.tenants import TenantRegistry
+from serving.embedded.store import open_server
 from serving.errors import StartupError
 from serving.settings import Settings
 
 
 @dataclass(slots=True)
 class Knowledge:
-    """All tenants' documents, on the generation of now."""
+    """All tenants' documents, on the generation of now.
 
-    generations: EdgeGenerations
+    engine: its store, without the seal. generations: None on a Qdrant server, which has one.
+    """
+
+    engine: VectorStore
+    generations: EdgeGenerations | None
     catalog: SqlDocumentCatalog
     registry: TenantRegistry
     keys: TextKeys
@@ -55,15 +61,19 @@ class Knowledge:
             StoreError: something is missing in the new one; the old one stays.
         """
         require_operator(operator, "filling a generation")
+        if self.generations is None:
+            raise StoreError("On a Qdrant server, vectors have one generation in this version.")
         now, made = self.ingestor.generation, made_with(embedder)
         same = made == made_with(now.embedder)
-        shard = await self.generations.fill(operator, made, resume=not same)
+        generations = self.generations
+        shard = await generations.fill(operator, made, resume=not same)
         target = Generation(SealedVectorStore(shard, self.keys), embedder)
 
         async def switch() -> None:
             if build_indexes:
                 await shard.optimize(operator)
-            await self.generations.switch(operator)
+            await generations.switch(operator)
+            self.engine = shard
             self.ingestor.generation = target
             await self.retriever.switch(target)
 
@@ -82,7 +92,7 @@ class Knowledge:
             last = now if self.ingestor.generation is target else target
             await last.store.close()
         now.embedder.close()
-        await self.generations.drop_others(operator)
+        await generations.drop_others(operator)
         return shard.points()
 
     async def close(self) -> None:
@@ -110,14 +120,19 @@ async def open_knowledge(
         raise StartupError(f"BULKHEAD_EMBEDDING: {error.message}") from None
     generations = EdgeGenerations(settings.data_dir / "vectors")
     try:
-        shard: EdgeVectorStore = await generations.open(made_with(embedder))
+        engine: VectorStore
+        if settings.qdrant_url is None:
+            engine = await generations.open(made_with(embedder))
+        else:
+            engine = await open_server(settings, embedder.dimension)
     except BaseException:
         embedder.close()
         raise
-    generation = Generation(SealedVectorStore(shard, keys), embedder)
+    generation = Generation(SealedVectorStore(engine, keys), embedder)
     catalog = SqlDocumentCatalog(database)
     knowledge = Knowledge(
-        generations,
+        engine,
+        generations if settings.qdrant_url is None else None,
         catalog,
         registry,
         keys,

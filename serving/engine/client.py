@@ -1,7 +1,8 @@
 """The only module that speaks to a serving engine: SGLang's OpenAI-compatible HTTP interface.
 
-`EngineClient` is shared and generates nothing; `EngineClient.of(ctx, namespace)` does. Streams end
-early by closing the connection, on which SGLang aborts the request by its exact id.
+`EngineClient` is shared and generates nothing; `EngineClient.of(ctx, namespace)` does. Each request
+carries a proof. Streams end early by closing the connection, on which SGLang aborts the request by
+its exact id.
 """
 
 from __future__ import annotations
@@ -14,25 +15,34 @@ from typing import Any
 import aiohttp
 import orjson
 
-from isolation.context import TenantContext, require_tenant
+from isolation.context import OperatorContext, TenantContext, require_operator, require_tenant
 from isolation.namespaces import Namespace
+from isolation.tenant_id import TenantId
+from serving.engine.proof import ProofSigner
 from serving.engine.server_sent_events import data_lines
+from serving.engine_plugin.claims import HEADER, KvPolicy
+from serving.engine_plugin.stopwatch import Cost
 from serving.errors import EngineUnavailableError
 
 _TIMEOUT = aiohttp.ClientTimeout(total=None, connect=5, sock_read=300)
+
+_PURGE_SECONDS = 30.0
+_SETTLE_SECONDS = 15.0
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
     """One generation. `request_id` is made by the gateway and never by a caller.
 
-    `sampling` holds OpenAI's sampling parameters, already validated.
+    `sampling` holds OpenAI's sampling parameters, already validated. `adapter`: one that the tenant
+    was authorized for, or empty.
     """
 
     request_id: str
     messages: Sequence[Mapping[str, str]]
     max_tokens: int
     sampling: Mapping[str, Any]
+    adapter: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,19 +56,28 @@ class TokenUsage:
 
 @dataclass(frozen=True, slots=True)
 class Delta:
-    """A piece of an answer. The last ones carry `finish_reason`, then `usage`."""
+    """A piece of an answer. The last ones carry `finish_reason`, then `usage`, then `cost`."""
 
     text: str = ""
     finish_reason: str | None = None
     usage: TokenUsage | None = None
+    cost: Cost | None = None
 
 
 class EngineClient:
-    """A connection pool to one worker."""
+    """A connection pool to one worker.
 
-    def __init__(self, url: str, *, model: str, api_key: str | None) -> None:
+    scrub: whether tenants' KV slots are zeroed when they are released.
+    """
+
+    def __init__(
+        self, url: str, *, model: str, api_key: str | None, signer: ProofSigner, scrub: bool = True
+    ) -> None:
         self.url = url.rstrip("/")
         self.model = model
+        self._signer = signer
+        self._scrub = scrub
+        self._worker: str | None = None
         headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=60),
@@ -70,7 +89,65 @@ class EngineClient:
     def of(self, ctx: TenantContext, namespace: Namespace) -> TenantEngine:
         """The engine as this tenant sees it: everything it computes stays in `namespace`."""
         require_tenant(ctx, "the engine")
-        return TenantEngine(self._session, self.url, self.model, ctx, namespace)
+        return TenantEngine(self, ctx, namespace)
+
+    async def identify(self) -> str:
+        """The worker's id, as it says it now; later proofs are for this one.
+
+        Raises:
+            EngineUnavailableError: it does not answer, or has none.
+        """
+        try:
+            async with self._session.get(f"{self.url}/bulkhead/v1/worker") as response:
+                response.raise_for_status()
+                self._worker = str(orjson.loads(await response.read())["worker"])
+        except (aiohttp.ClientError, TimeoutError, ValueError, KeyError, TypeError) as error:
+            raise EngineUnavailableError from error
+        return self._worker
+
+    @property
+    def incarnation(self) -> str:
+        """The worker's id: another one answers with nothing loaded.
+
+        Raises:
+            EngineUnavailableError: it is not known.
+        """
+        if self._worker is None:
+            raise EngineUnavailableError
+        return self._worker
+
+    @property
+    def identified(self) -> bool:
+        """Whether the worker is known, and has not answered as another one since."""
+        return self._worker is not None
+
+    async def ask(
+        self, operator: OperatorContext, route: str, body: Mapping[str, Any] | None = None
+    ) -> dict[str, Any]:
+        """One of the engine's other routes, `METHOD /path`, with an operator's proof.
+
+        An answer that is no JSON object comes back as `{"text": ...}`.
+
+        Raises:
+            EngineUnavailableError: it does not answer, or refuses.
+        """
+        require_operator(operator, "the engine's controls")
+        return await self._ask(route, orjson.dumps(body) if body is not None else b"")
+
+    async def purge(self, operator: OperatorContext, tenant: TenantId) -> None:
+        """End the tenant's requests and clear its KV; returns when none of it is left.
+
+        Raises:
+            EngineUnavailableError: the engine does not answer, or is not done in time.
+        """
+        account = {"account": self._signer.account(tenant)}
+        try:
+            async with asyncio.timeout(_PURGE_SECONDS):
+                held = 1
+                while held:
+                    held = (await self.ask(operator, "POST /bulkhead/v1/purge", account))["held"]
+        except TimeoutError:
+            raise EngineUnavailableError("The engine did not finish clearing.") from None
 
     async def server_info(self) -> dict[str, Any]:
         """What the server says of itself, the plugin's attestation included.
@@ -78,13 +155,7 @@ class EngineClient:
         Raises:
             EngineUnavailableError: it does not answer.
         """
-        try:
-            async with self._session.get(f"{self.url}/server_info") as response:
-                response.raise_for_status()
-                info: dict[str, Any] = orjson.loads(await response.read())
-                return info
-        except (aiohttp.ClientError, TimeoutError, orjson.JSONDecodeError) as error:
-            raise EngineUnavailableError from error
+        return await self._ask("GET /server_info", b"")
 
     async def alive(self) -> bool:
         """Whether the server answers at all."""
@@ -99,21 +170,32 @@ class EngineClient:
         """Close all connections; running streams end."""
         await self._session.close()
 
+    async def _ask(self, route: str, body: bytes) -> dict[str, Any]:
+        worker = self._worker or await self.identify()
+        method, _, path = route.partition(" ")
+        headers = {HEADER: self._signer.for_operator(route, worker=worker, body=body)}
+        if body:
+            headers["content-type"] = "application/json"
+        url = f"{self.url}{path}"
+        try:
+            async with self._session.request(method, url, data=body, headers=headers) as response:
+                self._notice(response)
+                response.raise_for_status()
+                return _object(await response.read())
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise EngineUnavailableError from error
+
+    def _notice(self, response: aiohttp.ClientResponse) -> None:
+        # Proofs are refused only by a worker that they were not made for: it has been replaced.
+        if response.status == 403:
+            self._worker = None
+
 
 class TenantEngine:
     """Generation for one tenant in one namespace."""
 
-    def __init__(
-        self,
-        session: aiohttp.ClientSession,
-        url: str,
-        model: str,
-        ctx: TenantContext,
-        namespace: Namespace,
-    ) -> None:
-        self._session = session
-        self._url = f"{url}/v1/chat/completions"
-        self._model = model
+    def __init__(self, client: EngineClient, ctx: TenantContext, namespace: Namespace) -> None:
+        self._client = client
         self._ctx = ctx
         self._namespace = namespace
 
@@ -123,8 +205,12 @@ class TenantEngine:
         Raises:
             EngineUnavailableError: no connection, an error answer, or a stream that broke off.
         """
+        client, body = self._client, self._body(job)
+        headers = {"content-type": "application/json", HEADER: await self._proof(job, body)}
+        url = f"{client.url}/v1/chat/completions"
         try:
-            async with self._session.post(self._url, data=self._body(job)) as response:
+            async with client._session.post(url, data=body, headers=headers) as response:
+                client._notice(response)
                 if response.status != 200:
                     raise EngineUnavailableError("The engine refused the request.")
                 async for line in data_lines(response.content):
@@ -133,10 +219,35 @@ class TenantEngine:
         except (aiohttp.ClientError, TimeoutError, asyncio.IncompleteReadError) as error:
             raise EngineUnavailableError("The engine broke off. Try again.") from error
 
-    def _body(self, job: Job) -> aiohttp.BytesPayload:
+    async def settle(self, job: Job) -> Cost | None:
+        """What a job cost whose stream was left early; None where the engine cannot say.
+
+        It waits for the job to end.
+        """
+        try:
+            body = orjson.dumps({"request_id": job.request_id})
+            async with asyncio.timeout(_SETTLE_SECONDS):
+                answer = await self._client._ask("POST /bulkhead/v1/settle", body)
+        except (EngineUnavailableError, TimeoutError):
+            return None
+        return _cost(answer.get("cost"))
+
+    async def _proof(self, job: Job, body: bytes) -> str:
+        client, tier = self._client, self._ctx.tier
+        return client._signer.for_tenant(
+            self._ctx,
+            self._namespace,
+            worker=client._worker or await client.identify(),
+            request_id=job.request_id,
+            adapter=job.adapter,
+            policy=KvPolicy(tier.kv_reserved, tier.kv_cap, tier.weight, client._scrub),
+            body=body,
+        )
+
+    def _body(self, job: Job) -> bytes:
         body = {
             **job.sampling,
-            "model": self._model,
+            "model": self._client.model,
             "messages": list(job.messages),
             "max_tokens": job.max_tokens,
             "stream": True,
@@ -145,7 +256,9 @@ class TenantEngine:
             "rid": job.request_id,
             "priority": self._ctx.tier.priority,
         }
-        return aiohttp.BytesPayload(orjson.dumps(body), content_type="application/json")
+        if job.adapter:
+            body["lora_path"] = job.adapter
+        return orjson.dumps(body)
 
 
 def _deltas(line: bytes) -> list[Delta]:
@@ -153,6 +266,8 @@ def _deltas(line: bytes) -> list[Delta]:
     if "error" in event:
         # SGLang's message may quote other tenants' adapters: it goes no further.
         raise EngineUnavailableError("The engine failed on this request.")
+    if "bulkhead" in event:
+        return [Delta(cost=_cost(event["bulkhead"]))]
     deltas = [
         Delta(choice["delta"].get("content") or "", choice.get("finish_reason"))
         for choice in event.get("choices", ())
@@ -170,3 +285,15 @@ def _deltas(line: bytes) -> list[Delta]:
             )
         )
     return deltas
+
+
+def _object(body: bytes) -> dict[str, Any]:
+    try:
+        answer = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        answer = None
+    return answer if isinstance(answer, dict) else {"text": body.decode(errors="replace")}
+
+
+def _cost(said: dict[str, Any] | None) -> Cost | None:
+    return Cost(**said) if said is not None else None

@@ -89,7 +89,7 @@ class EngineLink:
             if self._ready:
                 _log.warning("engine.lost")
             self._ready, self._detail = False, "the engine does not answer"
-        elif not self._ready:
+        elif not self._ready or not self._client.identified:
             await self._prove()
 
     async def _prove(self) -> None:

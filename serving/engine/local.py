@@ -10,6 +10,7 @@ from isolation.context import TenantContext
 from serving.engine.client import EngineClient
 from serving.engine.launch import Launched, Worker, launch
 from serving.engine.probe import probe
+from serving.engine.proof import ProofSigner
 from serving.errors import EngineRefusedError, EngineUnavailableError
 from serving.supervision.process import Command, GuardedProcess
 from serving.supervision.supervisor import Process, Supervisor
@@ -29,13 +30,17 @@ class LocalEngine:
         data_dir: Path,
         probe_tenant: TenantContext,
         *,
+        signer: ProofSigner,
         on_refused: Callable[[str], None],
+        scrub: bool = True,
     ) -> None:
         self._worker = worker
         self._model = model
         self._run = data_dir / "run"
         self._probe_tenant = probe_tenant
         self._on_refused = on_refused
+        self._signer = signer
+        self._scrub = scrub
         self._launched: Launched | None = None
         self._client: EngineClient | None = None
         self._refused = ""
@@ -87,13 +92,19 @@ class LocalEngine:
             await client.close()
 
     def _command(self) -> Command:
-        self._launched = launch(self._worker, self._run)
+        self._launched = launch(self._worker, self._run, self._signer.trust())
         return self._launched.command
 
     async def _prove(self) -> None:
         """Returns when the worker answers and has passed the probe."""
         assert self._launched is not None
-        client = EngineClient(self._launched.url, model=self._model, api_key=self._launched.api_key)
+        client = EngineClient(
+            self._launched.url,
+            model=self._model,
+            api_key=self._launched.api_key,
+            signer=self._signer,
+            scrub=self._scrub,
+        )
         self._clients.append(client)
         async with asyncio.timeout(self._worker.start_seconds):
             while not await client.alive():  # noqa: ASYNC110 - it can only be asked

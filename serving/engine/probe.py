@@ -1,7 +1,7 @@
 """What a gateway must see with its own eyes before it serves through an engine.
 
 SGLang logs a plugin's failure and goes on, and versions 0.5.4 to 0.5.10 ignored the salt silently
-(sgl-project/sglang#23300). So both are probed at start, and an engine without them is refused.
+(sgl-project/sglang#23300). So each property is probed at start, and an engine without it refused.
 """
 
 from __future__ import annotations
@@ -12,9 +12,16 @@ from typing import Any
 from isolation.context import TenantContext
 from isolation.namespaces import Namespace
 from serving.engine.client import EngineClient, Job, TokenUsage
-from serving.errors import EngineRefusedError
+from serving.errors import EngineRefusedError, EngineUnavailableError
 
-ATTESTATION_PROTOCOL = 1
+ATTESTATION_PROTOCOL = 2
+_WITHOUT_PLUGIN = (
+    "The engine runs without Bulkhead's plugin, or with another version of it, so nothing is "
+    "served through it. Install it with 'bulkhead engine install' and start it with "
+    "'bulkhead engine serve'."
+)
+# What the scheduler must attest beside the protocol.
+_REQUIRED = ("hooks", "radix_cache", "budgets", "priority")
 _WORDS = ("amber", "birch", "cedar", "delta", "ember", "fjord", "grove", "heron")
 
 
@@ -27,21 +34,35 @@ async def probe(engine: EngineClient, ctx: TenantContext) -> None:
         EngineRefusedError: one is missing; the message says which.
         EngineUnavailableError: the engine does not answer.
     """
-    _check_attestation(await engine.server_info())
+    _check_attestation(await _info(engine))
     await _check_namespaces(engine, ctx)
+
+
+async def _info(engine: EngineClient) -> dict[str, Any]:
+    if not await engine.alive():
+        raise EngineUnavailableError
+    try:
+        await engine.identify()
+    except EngineUnavailableError:
+        # It answers, and does not know who it is.
+        raise EngineRefusedError(_WITHOUT_PLUGIN) from None
+    return await engine.server_info()
 
 
 def _check_attestation(info: dict[str, Any]) -> None:
     states = info.get("internal_states") or []
-    attested = [state.get("bulkhead") for state in states if isinstance(state, dict)]
-    if not attested or not all(
-        isinstance(claim, dict) and claim.get("protocol") == ATTESTATION_PROTOCOL
-        for claim in attested
-    ):
-        raise EngineRefusedError(
-            "The engine runs without Bulkhead's plugin, so nothing is served through it. "
-            "Install it with 'bulkhead engine install' and start it with 'bulkhead engine serve'."
-        )
+    claims = [state.get("bulkhead") for state in states if isinstance(state, dict)]
+    if not claims:
+        raise EngineRefusedError(_WITHOUT_PLUGIN)
+    for claim in claims:
+        if not isinstance(claim, dict) or claim.get("protocol") != ATTESTATION_PROTOCOL:
+            raise EngineRefusedError(_WITHOUT_PLUGIN)
+        for name in _REQUIRED:
+            if not claim.get(name):
+                raise EngineRefusedError(
+                    f"The engine runs with '{name}' off, on which isolation relies. Start it with "
+                    "'bulkhead engine serve', which sets it."
+                )
 
 
 async def _check_namespaces(engine: EngineClient, ctx: TenantContext) -> None:

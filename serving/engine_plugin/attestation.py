@@ -1,33 +1,39 @@
-"""The scheduler process says itself that the plugin's hooks are in force."""
+"""The scheduler process says itself what is in force there, as `/server_info` shows."""
 
 from __future__ import annotations
 
-import importlib
-from collections.abc import Callable
 from typing import Any
 
-PROTOCOL = 1
-_OWNER = "sglang.srt.managers.scheduler_components.internal_state.SchedulerInternalStateController"
+from serving.engine_plugin import hooks
+from serving.engine_plugin.identity import identity
+
+PROTOCOL = 2
+SGLANG = "0.5.23"
 
 
 def register() -> None:
-    """Add the claim to the scheduler's state, which `/server_info` shows.
+    """Check the version: the hooks are written for one.
 
     Raises:
-        AttributeError: this SGLang lacks the place.
+        MissingTargetError: SGLang is another one.
     """
-    from sglang.srt.plugins.hook_registry import HookRegistry, HookType
+    import sglang
 
-    module, _, owner = _OWNER.rpartition(".")
-    # A missing target is only logged by SGLang.
-    getattr(importlib.import_module(module), owner).get_internal_state  # noqa: B018
-    HookRegistry.register(f"{_OWNER}.get_internal_state", _with_claim, HookType.AROUND)
+    if sglang.__version__ != SGLANG:
+        raise hooks.MissingTargetError(f"SGLang is {sglang.__version__}, not {SGLANG}")
 
 
-def _with_claim(original: Callable[..., Any], controller: Any, *args: Any, **kwargs: Any) -> Any:
-    output = original(controller, *args, **kwargs)
-    output.internal_state["bulkhead"] = {
+def claim(scheduler: Any) -> dict[str, Any]:
+    """What this scheduler runs with. A gateway refuses an engine that lacks any of it."""
+    me = identity()
+    return {
         "protocol": PROTOCOL,
-        "radix_cache": not controller.scheduler.server_args.disable_radix_cache,
+        "worker": me.worker,
+        "keys": me.trust.names(),
+        "hooks": hooks.in_force(),
+        "radix_cache": not scheduler.server_args.disable_radix_cache,
+        "budgets": type(scheduler.tree_cache).__name__ == "TenantRadixCache",
+        "priority": bool(scheduler.enable_priority_scheduling),
+        "lora": bool(scheduler.enable_lora),
+        "tokens": scheduler.max_total_num_tokens,
     }
-    return output

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import importlib
-from collections.abc import Callable
 from typing import Any
 
-_MODULE = "sglang.srt.entrypoints.engine"
-_FUNCTION = "_server_args_for_logging"
+from serving.engine_plugin import hooks
+
+_TARGET = "sglang.srt.entrypoints.engine._server_args_for_logging"
 _SECRETS = ("api_key", "admin_api_key")
 
 
@@ -15,14 +14,11 @@ def register() -> None:
     """Replace the keys in what is logged.
 
     Raises:
-        AttributeError: this SGLang lacks the place.
+        MissingTargetError: this SGLang lacks the place.
     """
-    from sglang.srt.plugins.hook_registry import HookRegistry, HookType
-
-    getattr(importlib.import_module(_MODULE), _FUNCTION)
-    HookRegistry.register(f"{_MODULE}.{_FUNCTION}", _without_keys, HookType.AROUND)
+    hooks.around(_TARGET, (), _without_keys)
 
 
-def _without_keys(original: Callable[..., dict[str, Any]], *args: Any) -> dict[str, Any]:
-    arguments = original(*args)
+def _without_keys(original: hooks.Hook, *args: Any) -> dict[str, Any]:
+    arguments: dict[str, Any] = original(*args)
     return arguments | {name: "***" for name in _SECRETS if arguments.get(name)}

@@ -1,28 +1,46 @@
 """SGLang's entry point `sglang.srt.plugins`: called once in each of the engine's processes.
 
 SGLang logs a plugin's failure and goes on without it, and its prefix cache works without it too. So
-the plugin attests itself from the scheduler's process, where isolation happens, and a gateway
-refuses an engine that does not (`serving.engine.probe`).
+the process ends when anything is missing, the scheduler's process attests what is in force, and a
+gateway refuses an engine that does not (`serving.engine.probe`).
 """
 
 from __future__ import annotations
 
-import os
-import sys
-import traceback
+from serving.engine_plugin import (
+    admission,
+    attestation,
+    budgets,
+    control,
+    cpu_attention,
+    front,
+    hooks,
+    lora,
+    metering,
+    redaction,
+    scrub,
+)
+from serving.engine_plugin.identity import identity
 
-from serving.engine_plugin import attestation, redaction
-
-# EX_CONFIG of sysexits.h: the supervisor's log shows that it was the configuration.
-_REFUSED = 78
+_PARTS = (
+    attestation,
+    redaction,
+    front,
+    admission,
+    control,
+    budgets,
+    scrub,
+    metering,
+    lora,
+    cpu_attention,
+)
 
 
 def register() -> None:
     """Register all hooks, or end the process: an engine without them must not serve."""
     try:
-        attestation.register()
-        redaction.register()
+        identity()
+        for part in _PARTS:
+            part.register()
     except BaseException:
-        traceback.print_exc(file=sys.stderr)
-        sys.stderr.flush()
-        os._exit(_REFUSED)
+        hooks.refuse_to_serve()

@@ -1,8 +1,8 @@
 """Runs one SGLang server: `python -m serving.engine_plugin.worker CONFIG.json`.
 
-The configuration is a file of mode 0600, `{"device": "cpu" | "cuda", "arguments": [...]}`: keys
-must not stand in a command line. SGLang spawns its processes by importing this module again, so
-what stands at the top runs in each of them before SGLang is imported.
+The configuration is a file of mode 0600, `{"device": "cpu" | "cuda", "arguments": [...], "trust":
+PATH}`: keys must not stand in a command line. SGLang spawns its processes by importing this module
+again, so what stands at the top runs in each of them before SGLang is imported.
 """
 
 from __future__ import annotations
@@ -11,6 +11,9 @@ import json
 import os
 import sys
 from pathlib import Path
+
+from serving.engine_plugin import hooks
+from serving.engine_plugin.identity import become
 
 if os.environ.get("BULKHEAD_ENGINE_DEVICE") == "cpu":
     from serving.engine_plugin.cpu import prepare_process
@@ -21,12 +24,14 @@ if os.environ.get("BULKHEAD_ENGINE_DEVICE") == "cpu":
 def main() -> None:
     """Serve until killed."""
     config = json.loads(Path(sys.argv[1]).read_text())
+    become(config["trust"])
 
     from sglang.launch_server import run_server
     from sglang.srt.plugins import load_plugins
     from sglang.srt.server_args import prepare_server_args
 
     load_plugins()
+    hooks.require_in_force()
     run_server(prepare_server_args(config["arguments"]))
 
 

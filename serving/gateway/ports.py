@@ -12,13 +12,23 @@ from rag.catalog import CatalogEntry
 from rag.documents import Passage, Source
 from rag.export import DocumentBegins
 from rag.filters import Where
+from rag.retrieval.follow_up import Question
+from serving.adapters.ports import AdapterRecord
+from serving.engine.client import Delta
 
 
 class Vault(Protocol):
     """One request's placeholders and what they stand for."""
 
-    def stream(self, ctx: TenantContext) -> StreamTransform:
-        """Restores placeholders in a stream, cut anywhere."""
+    @property
+    def tripped(self) -> int:
+        """How many canaries were removed."""
+
+    def answer(self, ctx: TenantContext) -> StreamTransform:
+        """Restores placeholders in an answer, cut anywhere, and keeps foreign data in."""
+
+    def clean(self, text: str) -> str:
+        """A source that is shown as it is, without canaries."""
 
 
 class Masked(Protocol):
@@ -29,6 +39,10 @@ class Masked(Protocol):
         """In the order they came."""
 
     @property
+    def documents(self) -> list[str]:
+        """The passages' texts, in the order they came."""
+
+    @property
     def vault(self) -> Vault:
         """What the placeholders stand for."""
 
@@ -36,8 +50,14 @@ class Masked(Protocol):
 class Masker(Protocol):
     """Replaces personal data by numbered placeholders."""
 
-    async def mask(self, ctx: TenantContext, texts: Sequence[str]) -> Masked:
-        """All turns of one conversation, in order."""
+    async def mask(
+        self, ctx: TenantContext, texts: Sequence[str], documents: Sequence[str] = ()
+    ) -> Masked:
+        """All turns of one conversation, in order, and the passages that go with it.
+
+        Raises:
+            ContentBlockedError: the tenant's policy does not let something in them pass.
+        """
 
 
 class Guard(Protocol):
@@ -53,7 +73,9 @@ class Guard(Protocol):
 class TenantRetrieval(Protocol):
     """One tenant's search."""
 
-    async def search(self, text: str, *, limit: int, where: Where | None = None) -> list[Passage]:
+    async def search(
+        self, question: Question, *, limit: int, where: Where | None = None
+    ) -> list[Passage]:
         """The best passages, best first."""
 
 
@@ -61,6 +83,37 @@ class Retrieval(Protocol):
     """Search. Bind it first."""
 
     def of(self, ctx: TenantContext) -> TenantRetrieval:
+        """The tenant's own."""
+
+
+class Lease(Protocol):
+    """A hold on what answers a request: the base model, or an adapter in the engine."""
+
+    @property
+    def engine_name(self) -> str:
+        """What the engine calls it: opaque, new at every load. Empty: the base model."""
+
+    def guarded(self, stream: AsyncGenerator[Delta, None]) -> AsyncGenerator[Delta, None]:
+        """The stream, until its end or until the adapter is taken out of service."""
+
+
+class TenantModels(Protocol):
+    """One tenant's adapters."""
+
+    async def resolve(self, model: str) -> AdapterRecord:
+        """The adapter that is meant; raises ModelNotFoundError."""
+
+    def prefetch(self, record: AdapterRecord) -> None:
+        """Begin to load it."""
+
+    def lease(self, record: AdapterRecord, deadline: float) -> AbstractAsyncContextManager[Lease]:
+        """Holds it in the engine; waits for a place until `deadline` (monotonic, seconds)."""
+
+
+class Models(Protocol):
+    """Adapters as models. Bind it first."""
+
+    def of(self, ctx: TenantContext) -> TenantModels:
         """The tenant's own."""
 
 

@@ -8,7 +8,12 @@ from dataclasses import dataclass
 from rag.embedding.port import Embedder
 from rag.reading.parsers import Parsers
 from rag.spool import Spool
+from serving.adapters.registry import AdapterRegistry
+from serving.adapters.uploads import Uploads
 from serving.control.deletion import TenantDeletion
+from serving.control.placement import TenantPlaces
+from serving.control.policies import PolicyRegistry
+from serving.control.residency import ResidencyLedger
 from serving.control.tenants import TenantRegistry
 from serving.control.usage import UsageLedger
 from serving.gateway.chat import ChatService
@@ -45,16 +50,28 @@ class DemoTenant:
 
 
 @dataclass(frozen=True, slots=True)
+class AdapterParts:
+    """Adapters, as the routes see them."""
+
+    registry: AdapterRegistry
+    uploads: Uploads
+    residency: ResidencyLedger
+
+
+@dataclass(frozen=True, slots=True)
 class Runtime:
     """Everything the routes reach. Shared parts only: each is bound to a tenant at its use.
 
     chat: None in a process that has no engine (the command line, without a gateway).
     demo: what the chat page may offer, in demo mode.
+    adapters: None where the operator switched them off.
     """
 
     settings: Settings
     registry: TenantRegistry
+    policies: PolicyRegistry
     deletion: TenantDeletion
+    places: TenantPlaces
     usage: UsageLedger
     metrics: Metrics
     tenants_keys: TenantAuthenticator
@@ -69,3 +86,4 @@ class Runtime:
     reembedding: Reembedding
     readiness: Callable[[], Readiness]
     demo: Callable[[], Sequence[DemoTenant]] = tuple
+    adapters: AdapterParts | None = None

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 
 from isolation.context import TenantContext
 from serving.engine.client import Delta, TokenUsage
+from serving.engine_plugin.stopwatch import Cost
 from serving.metering.usage import UsageRecord
 
 
@@ -28,6 +29,7 @@ class Meter:
         self._pieces = 0
         self._finish_reason: str | None = None
         self._usage: TokenUsage | None = None
+        self._cost: Cost | None = None
         self._answer: list[str] = []
 
     def prepared(self, prompt_tokens: int, passages: int) -> None:
@@ -46,6 +48,11 @@ class Meter:
             self._first_token_at = self._first_token_at or time.monotonic()
         self._finish_reason = delta.finish_reason or self._finish_reason
         self._usage = delta.usage or self._usage
+        self._cost = delta.cost or self._cost
+
+    def settled(self, cost: Cost | None) -> None:
+        """The engine said what a request cost whose stream was left."""
+        self._cost = cost
 
     def emitted(self, text: str) -> str:
         """`text` left for the caller."""
@@ -84,6 +91,7 @@ class Meter:
             total_seconds=now - self._begun,
             finish_reason=self._ending(),
             created_at=self._created_at,
+            cost=self._cost,
         )
 
     def _ending(self) -> str:

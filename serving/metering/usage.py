@@ -7,13 +7,15 @@ from datetime import datetime
 from typing import Protocol
 
 from isolation.context import TenantContext
+from serving.engine_plugin.stopwatch import Cost
 
 
 @dataclass(frozen=True, slots=True)
 class UsageRecord:
     """One request. Tokens as the engine counted them, times in seconds.
 
-    `finish_reason` is the engine's, or `cancelled` (the caller left) or `error`.
+    `finish_reason` is the engine's, or `cancelled` (the caller left) or `error`. `cost` is what the
+    engine measured, None where it never began or could not say.
     """
 
     request_id: str
@@ -28,6 +30,7 @@ class UsageRecord:
     total_seconds: float
     finish_reason: str
     created_at: datetime
+    cost: Cost | None = None
 
 
 class TenantUsageSink(Protocol):

@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
@@ -29,6 +30,7 @@ from serving.control.deletion import Deleted, TenantDeletion
 from serving.control.errors import TenantExistsError, TenantNotFoundError
 from serving.control.tenants import TenantRegistry
 from serving.control.usage import UsageLedger
+from serving.errors import EngineUnavailableError
 from tests.control.test_usage import record_of
 from tests.gateway.fakes import Embedder
 
@@ -100,6 +102,29 @@ async def test_a_deletion_reaches_what_is_kept_in_memory(platform: Platform) -> 
     deletion.reaches(Cache())
     await deletion.delete(OPERATOR, GONE.tenant_id)
     assert forgotten == ["fjellvik"]
+
+
+async def test_a_deletion_is_not_done_before_the_engine_has_cleared_the_tenants_state(
+    platform: Platform,
+) -> None:
+    class Kv:
+        answers = False
+        cleared: ClassVar[list[str]] = []
+
+        async def purge(self, operator: OperatorContext, tenant: TenantId) -> None:
+            if not self.answers:
+                raise EngineUnavailableError
+            self.cleared.append(tenant)
+
+    deletion, kv = platform.deletion, Kv()
+    deletion.clears(kv)
+    with pytest.raises(EngineUnavailableError):
+        await deletion.delete(OPERATOR, GONE.tenant_id)
+    with pytest.raises(TenantSuspendedError):
+        await ApiKeyAuthenticator(platform.database).authenticate(platform.keys["fjellvik"].text)
+    kv.answers = True
+    assert await deletion.resume(OPERATOR) == 1
+    assert kv.cleared == ["fjellvik"]
 
 
 async def test_a_deletion_that_forgets_the_tenant_is_caught(

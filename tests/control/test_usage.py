@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 from isolation.testing.contexts import operator_for_tests, tenant_for_tests
 from serving.control.database import Database
 from serving.control.usage import UsageLedger, UsageTotals
+from serving.engine_plugin.stopwatch import Cost
 from serving.metering.usage import UsageRecord
 
 FJELLVIK, VOLTBAY = tenant_for_tests("fjellvik"), tenant_for_tests("voltbay")
@@ -51,6 +53,14 @@ async def test_a_tenant_sees_its_own_sums_and_no_others(ledger: UsageLedger) -> 
     assert await ledger.of(VOLTBAY).totals(LONG_AGO) == UsageTotals(1, 1_000, 4, 3)
     both = await ledger.totals(operator_for_tests(), LONG_AGO)
     assert {tenant: sums.requests for tenant, sums in both.items()} == {"fjellvik": 3, "voltbay": 1}
+
+
+async def test_what_the_engine_said_a_request_cost_is_kept(ledger: UsageLedger) -> None:
+    cost = Cost(busy_seconds=1.5, kv_token_seconds=40.0, peak_kv_tokens=80, worker_type="cpu")
+    await ledger.of(FJELLVIK).record(replace(record_of("f1"), cost=cost))
+    await ledger.of(FJELLVIK).record(record_of("f2"))  # of an engine that could not say
+    await ledger.flushed()
+    assert (await ledger.of(FJELLVIK).totals(LONG_AGO)).engine_seconds == 1.5
 
 
 async def test_what_lies_before_the_period_does_not_count(ledger: UsageLedger) -> None:

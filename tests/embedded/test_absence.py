@@ -12,6 +12,8 @@ from collections.abc import AsyncGenerator
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from isolation.sealing import SealError, TenantCipher
 from isolation.tenant_id import TenantId, tenant_id
@@ -19,11 +21,12 @@ from isolation.testing.contexts import tenant_for_tests
 from rag.documents import Document
 from rag.ingest import Ingestor
 from rag.reembed import Progress
+from rag.retrieval.follow_up import Question
 from rag.store.edge.store import EdgeVectorStore
-from serving.control.data_keys import DataKeys
+from serving.control.tenant_keys import TenantKeys
 from serving.embedded.core import Core, open_core
-from serving.errors import StartupError
 from serving.key_files import derived_key
+from serving.key_wrapping import KeyFile, KeyNotOpenedError, unwrap
 from tests.embedded.killed import old, settings
 from tests.rag.catalog_in_memory import InMemoryCatalog
 
@@ -56,14 +59,11 @@ def in_the_open(core: Core, owner: str, *, under: str = "") -> set[str]:
 
 def opened(core: Core, owner: str) -> set[str]:
     """Which canaries somebody finds who has the disk and the master key."""
-    folder, wrapping = core.settings.data_dir, derived_key(core.settings, "data keys")
+    folder, wrapping = core.settings.data_dir, derived_key(core.settings, "tenant keys")
     with sqlite3.connect(folder / "bulkhead.db") as database:
-        rows = database.execute("select tenant_id, wrapped from data_keys").fetchall()
+        rows = database.execute("select tenant_id, wrapped from tenant_keys").fetchall()
     database.close()
-    ciphers = [
-        TenantCipher(TenantId(tenant), TenantCipher(TenantId(tenant), wrapping).open_bytes(key))
-        for tenant, key in rows
-    ]
+    ciphers = [_cipher(wrapping, tenant, key) for tenant, key in rows]
     sealed = {
         found.decode()
         for path in folder.rglob("*")
@@ -72,6 +72,12 @@ def opened(core: Core, owner: str) -> set[str]:
     }
     texts = " ".join(_any(ciphers, one) for one in sealed)
     return {kind for kind in (TEXT, TITLE) if f"{kind}-{owner}" in texts}
+
+
+def _cipher(wrapping: bytes, tenant: str, wrapped: bytes) -> TenantCipher:
+    key = unwrap(wrapping, wrapped, b"bulkhead tenant key\0" + tenant.encode())
+    own = HKDF(SHA256(), 32, salt=None, info=b"bulkhead tenant texts").derive(key)
+    return TenantCipher(TenantId(tenant), own)
 
 
 def _any(ciphers: list[TenantCipher], sealed: str) -> str:
@@ -116,7 +122,7 @@ async def test_after_optimize_nothing_of_a_deleted_tenant_is_on_the_disk(core: C
     assert in_the_open(core, "acme") == opened(core, "acme") == set()
     assert in_the_open(core, "birch", under="vectors") == {NAME, FIELD}
     assert opened(core, "birch") == {TEXT, TITLE}
-    assert len(await core.retriever.of(STAYS).search("returns", limit=5)) == 1
+    assert len(await core.retriever.of(STAYS).search(Question("returns"), limit=5)) == 1
 
 
 async def test_a_deleted_document_stays_sealed_on_the_disk_until_optimize(core: Core) -> None:
@@ -127,9 +133,12 @@ async def test_a_deleted_document_stays_sealed_on_the_disk_until_optimize(core: 
     await core.knowledge.refill(core.operator, old(), Progress())
     await core.database.scrub()
     assert in_the_open(core, "acme") == opened(core, "acme") == set()
-    assert len(await core.retriever.of(GONE).search("returns", limit=5)) == 1
+    assert len(await core.retriever.of(GONE).search(Question("returns"), limit=5)) == 1
 
 
 async def test_another_master_key_is_refused_at_start(core: Core) -> None:
-    with pytest.raises(StartupError, match="BULKHEAD_MASTER_KEY"):
-        await DataKeys(core.database, b"x" * 32).verify(core.operator)
+    await TenantKeys(core.database, KeyFile(derived_key(core.settings, "tenant keys"))).verify(
+        core.operator
+    )
+    with pytest.raises(KeyNotOpenedError):
+        await TenantKeys(core.database, KeyFile(b"x" * 32)).verify(core.operator)

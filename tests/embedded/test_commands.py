@@ -100,7 +100,13 @@ def test_a_taken_port_is_one_line_with_the_way_out(quick_gateway: Gateway, tmp_p
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("PORT", "eighty"), ("ENGINE_SLOTS", "0"), ("QDRANT_URL", "http://q:6333")]
+    ("name", "value"),
+    [
+        ("PORT", "eighty"),
+        ("ENGINE_SLOTS", "0"),
+        ("QDRANT_URL", "localhost"),
+        ("QDRANT_URL", "http://127.0.0.1:1"),
+    ],
 )
 def test_a_wrong_setting_is_one_line_that_names_it(
     quick_gateway: Gateway, name: str, value: str

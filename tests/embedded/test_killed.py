@@ -14,6 +14,7 @@ from isolation.context import TenantContext
 from rag.catalog import CatalogEntry
 from rag.errors import UnsafeCollectionError
 from rag.export import DocumentBegins, Exporter
+from rag.retrieval.follow_up import Question
 from serving.embedded.core import Core, open_core
 from tests.embedded import killed
 from tests.embedded.killed import ACME, BIRCH, CHUNKS, settings
@@ -89,7 +90,7 @@ async def _is_whole(core: Core, ctx: TenantContext, word: str, chunks: int) -> b
     """One version, all of it, in the catalogue, in the export and in the index."""
     (entry,) = await core.ingestor.of(ctx).list()
     assert isinstance(entry, CatalogEntry)
-    found = await core.retriever.of(ctx).search("number 5", limit=50)
+    found = await core.retriever.of(ctx).search(Question("number 5"), limit=50)
     words = {passage.text.splitlines()[-1].split()[0] for passage in found}
     stored = await core.ingestor.generation.store.of(ctx).count()
     return (
@@ -101,7 +102,7 @@ async def _is_whole(core: Core, ctx: TenantContext, word: str, chunks: int) -> b
 
 async def _nothing_is_left(core: Core, ctx: TenantContext) -> bool:
     stored = await core.ingestor.generation.store.of(ctx).count()
-    found = await core.retriever.of(ctx).search("number 5", limit=50)
+    found = await core.retriever.of(ctx).search(Question("number 5"), limit=50)
     return (stored, found, await core.ingestor.of(ctx).list()) == (0, [], [])
 
 

@@ -14,6 +14,7 @@ from serving.cli.engine import Model, prepared, worker_of
 from serving.engine.client import EngineClient
 from serving.engine.local import LocalEngine
 from serving.settings import Settings
+from tests.signing import signer_for_tests
 
 
 @pytest.fixture(scope="session")
@@ -29,9 +30,11 @@ async def local_engine(
     folder = tmp_path_factory.mktemp("engine")
     worker = worker_of(Settings(), tiny_model)
     probe_tenant = tenant_for_tests("platform-probe")
-    engine = LocalEngine(worker, "base", folder, probe_tenant, on_refused=pytest.fail)
+    engine = LocalEngine(
+        worker, "base", folder, probe_tenant, signer=signer_for_tests(), on_refused=pytest.fail
+    )
     engine.start()
-    async with asyncio.timeout(120):
+    async with asyncio.timeout(400):
         await engine.until_ready()
     yield engine
     await engine.close()

@@ -8,12 +8,13 @@ from isolation.testing.contexts import tenant_for_tests
 from serving.engine.client import EngineClient
 from serving.engine.probe import probe
 from serving.errors import EngineRefusedError, EngineUnavailableError
+from tests.signing import signer_for_tests
 from tests.stub_engine import StubEngine
 
 
 async def _probe(stub: StubEngine) -> None:
     async with stub.serving() as url:
-        engine = EngineClient(url, model="m", api_key="k")
+        engine = EngineClient(url, model="m", api_key="k", signer=signer_for_tests())
         try:
             await probe(engine, tenant_for_tests("probe"))
         finally:
@@ -40,7 +41,7 @@ async def test_an_engine_without_the_plugin_is_refused() -> None:
 
 
 async def test_an_engine_that_does_not_answer_is_unavailable() -> None:
-    engine = EngineClient("http://127.0.0.1:9", model="m", api_key=None)
+    engine = EngineClient("http://127.0.0.1:9", model="m", api_key=None, signer=signer_for_tests())
     try:
         with pytest.raises(EngineUnavailableError):
             await probe(engine, tenant_for_tests("probe"))

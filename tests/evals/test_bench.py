@@ -10,7 +10,13 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
+from evals.performance.corpus import Corpus
 from evals.performance.load import Load, LoadError, Target, run
+from evals.performance.peers import LocalMode, NumpySlab
+from isolation.testing.contexts import tenant_for_tests
+from rag.documents import Chunk, DocumentVersion, EmbeddedChunk
+from rag.store.edge.store import EdgeVectorStore
+from rag.store.port import HybridQuery
 
 BULKHEAD = Path(sys.executable).with_name("bulkhead")
 
@@ -56,7 +62,8 @@ async def test_a_target_that_is_away_fails_the_run(unused_tcp_port: int) -> None
 
 def test_the_retrieval_benchmark_finds_what_post_filtering_loses(tmp_path: Path) -> None:
     result = tmp_path / "result.json"
-    size = ["--points", "3000", "--tenants", "30", "--questions", "20", "--grown", "5000"]
+    size = ["--points", "2000", "--tenants", "30", "--questions", "20", "--grown", "5000"]
+    size += ["--local-questions", "1"]
     command = [BULKHEAD, "bench", "retrieval", *size, "--out", str(result)]
     subprocess.run(command, check=True, capture_output=True)
     report = json.loads(result.read_text())
@@ -65,3 +72,34 @@ def test_the_retrieval_benchmark_finds_what_post_filtering_loses(tmp_path: Path)
             assert cell["recall_at_10"] >= 0.99
         assert report[state]["smallest"]["recall_at_10_post_filtered"] < 0.99
     assert len(report["growth"]["steps"]) == 2
+    assert set(report["peers"]) == {"largest", "median", "smallest"}
+
+
+async def test_the_peers_answer_the_same_question(tmp_path: Path) -> None:
+    """A peer that answers another question would be compared for nothing."""
+    store = EdgeVectorStore.open(tmp_path / "shard", 384)
+    local, corpus = LocalMode(384), Corpus(1_000, 5, 384, 7)
+    tenants = list(corpus.tenants())
+    for tenant in tenants:
+        local.put(tenant, store.sparse_of_document)
+        chunks = [
+            EmbeddedChunk(Chunk(row, text), tenant.vectors[row].tolist())
+            for row, text in enumerate(tenant.texts)
+        ]
+        mine = store.of(tenant_for_tests(tenant.name))
+        await mine.upsert(DocumentVersion("d", "v", "D"), chunks)
+    asked = tenants[1]
+    mine = store.of(tenant_for_tests(asked.name))
+    slab = NumpySlab(asked, store.sparse_of_document)
+    agree = {"slab": 0, "local": 0}
+    for question in corpus.questions(asked, 20):
+        found = await mine.search(HybridQuery(question.text, question.dense), limit=10)
+        rows, sparse = {one.ordinal for one in found}, store.sparse_of_query(question.text)
+        agree["slab"] += len(rows & set(slab.search(question, sparse, 10)))
+        # Local mode weighs terms over everybody's documents.
+        agree["local"] += len(rows & set(local.search(asked.name, question, sparse, 10)))
+    local.close()
+    await store.close()
+    # Ties of the fusion fall either way.
+    assert agree["slab"] >= 0.85 * 200, agree
+    assert agree["local"] >= 0.6 * 200, agree

@@ -93,7 +93,7 @@ async def test_unknown_and_composed_models_get_the_same_answer(platform: Platfor
 
 async def test_bad_keys_get_the_same_answer(platform: Platform) -> None:
     answers = []
-    async with httpx.AsyncClient(base_url=platform.url) as client:
+    async with httpx.AsyncClient(timeout=60, base_url=platform.url) as client:
         for header in ("Bearer wrong", "Bearer", "Basic key-f", ""):
             reply = await client.get("/v1/models", headers={"Authorization": header})
             answers.append((reply.status_code, reply.text))
@@ -110,7 +110,7 @@ async def test_a_request_above_the_context_cap_is_refused(platform: Platform) ->
 async def test_a_caller_who_leaves_stops_the_engine_and_frees_the_slot(platform: Platform) -> None:
     platform.engine.endless = True
     platform.engine.reply = "on"
-    async with httpx.AsyncClient(base_url=platform.url) as client:
+    async with httpx.AsyncClient(timeout=60, base_url=platform.url) as client:
         request = client.stream(
             "POST",
             "/v1/chat/completions",
@@ -128,6 +128,8 @@ async def test_a_caller_who_leaves_stops_the_engine_and_frees_the_slot(platform:
         await asyncio.sleep(0.01)
     ((tenant, record),) = platform.ledger.records
     assert (tenant, record.finish_reason) == ("voltbay", "cancelled")
+    assert record.cost is not None  # asked for, after the engine had stopped
+    assert record.cost.busy_seconds == 0.25
     assert platform.limiter.running == {"voltbay": 0}
 
 
@@ -135,11 +137,14 @@ async def test_every_request_is_recorded_for_its_own_tenant(platform: Platform) 
     await _ask(platform, "key-f")
     await _ask(platform, "key-v")
     assert [tenant for tenant, _ in platform.ledger.records] == ["fjellvik", "voltbay"]
-    assert platform.ledger.records[0][1].prompt_tokens == 50
+    record = platform.ledger.records[0][1]
+    assert record.prompt_tokens == 50
+    assert record.cost is not None
+    assert record.cost.busy_seconds == 0.5  # as the engine said with the answer
 
 
 async def test_a_malformed_body_is_refused_without_quoting_it(platform: Platform) -> None:
-    async with httpx.AsyncClient(base_url=platform.url) as client:
+    async with httpx.AsyncClient(timeout=60, base_url=platform.url) as client:
         for body in (b"secret-canary", b'{"model": 1, "messages": "secret-canary"}'):
             reply = await client.post(
                 "/v1/chat/completions", content=body, headers={"Authorization": "Bearer key-f"}

@@ -13,7 +13,7 @@ from tests.rag.pdfs import slow
 
 
 async def test_a_foreign_document_is_answered_like_an_unknown_one(platform: Platform) -> None:
-    async with httpx.AsyncClient(base_url=platform.url) as client:
+    async with httpx.AsyncClient(timeout=60, base_url=platform.url) as client:
         own = {"Authorization": "Bearer key-f"}
         other = {"Authorization": "Bearer key-v"}
         posted = await client.post(
@@ -31,7 +31,7 @@ async def test_a_foreign_document_is_answered_like_an_unknown_one(platform: Plat
 
 
 async def test_an_empty_document_is_refused(platform: Platform) -> None:
-    async with httpx.AsyncClient(base_url=platform.url) as client:
+    async with httpx.AsyncClient(timeout=60, base_url=platform.url) as client:
         reply = await client.post(
             "/v1/documents",
             json={"id": "empty.md", "text": "  "},
@@ -41,7 +41,7 @@ async def test_an_empty_document_is_refused(platform: Platform) -> None:
 
 
 async def test_a_file_is_read_and_a_broken_one_is_refused_by_name(platform: Platform) -> None:
-    async with httpx.AsyncClient(base_url=platform.url) as client:
+    async with httpx.AsyncClient(timeout=60, base_url=platform.url) as client:
         own = {"Authorization": "Bearer key-f"}
         good = {"file": ("rates.csv", b"zone,price\nA,4.90\n")}
         posted = await client.post("/v1/documents", files=good, headers=own)
@@ -56,7 +56,7 @@ OWN, OTHER = {"Authorization": "Bearer key-f"}, {"Authorization": "Bearer key-v"
 
 
 async def test_a_raw_body_is_a_file_of_the_kind_that_it_says(platform: Platform) -> None:
-    async with httpx.AsyncClient(base_url=platform.url, headers=OWN) as client:
+    async with httpx.AsyncClient(timeout=60, base_url=platform.url, headers=OWN) as client:
         rates = {"Content-Type": "text/csv; charset=iso-8859-2"}
         posted = await client.put(
             "/v1/documents/tables/rates?group=sales",
@@ -70,7 +70,7 @@ async def test_a_raw_body_is_a_file_of_the_kind_that_it_says(platform: Platform)
 
 
 async def test_a_file_that_is_there_already_is_not_parsed_again(platform: Platform) -> None:
-    async with httpx.AsyncClient(base_url=platform.url, headers=OWN) as client:
+    async with httpx.AsyncClient(timeout=60, base_url=platform.url, headers=OWN) as client:
         first = await client.put("/v1/documents/a.md", content=b"# Returns")
         again = await client.put("/v1/documents/a.md", content=b"# Returns")
         assert [first.json()["status"], again.json()["status"]] == ["created", "unchanged"]
@@ -85,7 +85,7 @@ async def test_a_file_that_is_there_already_is_not_parsed_again(platform: Platfo
 async def test_a_misspelt_group_is_refused_and_not_everybodys(
     platform: Platform, query: str
 ) -> None:
-    async with httpx.AsyncClient(base_url=platform.url, headers=OWN) as client:
+    async with httpx.AsyncClient(timeout=60, base_url=platform.url, headers=OWN) as client:
         refused = await client.put(f"/v1/documents/a.md?{query}", content=b"# Returns")
         form = {"file": ("a.md", b"# Returns")}
         misspelt = await client.post("/v1/documents", files=form, data={"group": "sales"})
@@ -99,7 +99,7 @@ async def _endless() -> AsyncIterator[bytes]:
 
 
 async def test_a_file_above_the_limit_is_refused_however_it_comes(platform: Platform) -> None:
-    async with httpx.AsyncClient(base_url=platform.url, headers=OWN) as client:
+    async with httpx.AsyncClient(timeout=60, base_url=platform.url, headers=OWN) as client:
         declared = await client.put("/v1/documents/a.txt", content=b"x" * 2_000_001)
         chunked = await client.put("/v1/documents/a.txt", content=_endless())
         form = await client.post("/v1/documents", files={"file": ("a.txt", b"x" * 2_050_000)})
@@ -120,7 +120,7 @@ async def test_a_file_above_the_limit_is_refused_however_it_comes(platform: Plat
 )
 async def test_a_broken_form_is_refused_and_leaves_nothing(platform: Platform, body: bytes) -> None:
     kind = {"Content-Type": "multipart/form-data; boundary=b"}
-    async with httpx.AsyncClient(base_url=platform.url, headers=OWN) as client:
+    async with httpx.AsyncClient(timeout=60, base_url=platform.url, headers=OWN) as client:
         reply = await client.post("/v1/documents", content=body, headers=kind)
     assert (reply.status_code, reply.json()["error"]["code"]) == (400, "invalid_request")
     assert list(platform.spool.iterdir()) == []
@@ -141,7 +141,7 @@ async def test_a_caller_who_goes_away_leaves_nothing(platform: Platform) -> None
 
 
 async def test_health_and_searches_are_answered_while_a_bomb_is_parsed(platform: Platform) -> None:
-    async with httpx.AsyncClient(base_url=platform.url, headers=OWN, timeout=30) as client:
+    async with httpx.AsyncClient(timeout=60, base_url=platform.url, headers=OWN) as client:
         await client.put("/v1/documents/a.md", content=b"# Started")
         bomb = asyncio.create_task(client.put("/v1/documents/slow.pdf", content=slow(200, 100_000)))
         answered = 0

@@ -20,7 +20,7 @@ async def demo() -> AsyncGenerator[Platform, None]:
 async def _ask_for_keys(platform: Platform, **headers: str) -> httpx.Response:
     own = {"Origin": platform.url, "Sec-Fetch-Site": "same-origin"}
     given = own | {name.replace("_", "-"): value for name, value in headers.items()}
-    async with httpx.AsyncClient(base_url=platform.url) as client:
+    async with httpx.AsyncClient(timeout=60, base_url=platform.url) as client:
         return await client.post("/page/demo", headers={k: v for k, v in given.items() if v})
 
 
@@ -61,13 +61,13 @@ async def test_without_a_demo_there_are_no_keys_and_the_answer_is_that_of_no_rou
     platform: Platform,
 ) -> None:
     reply = await _ask_for_keys(platform)
-    async with httpx.AsyncClient(base_url=platform.url) as client:
+    async with httpx.AsyncClient(timeout=60, base_url=platform.url) as client:
         unknown = await client.post("/page-of-nothing")
     assert (reply.status_code, reply.content) == (unknown.status_code, unknown.content)
 
 
 async def test_the_page_forbids_all_that_it_does_not_need(platform: Platform) -> None:
-    async with httpx.AsyncClient(base_url=platform.url) as client:
+    async with httpx.AsyncClient(timeout=60, base_url=platform.url) as client:
         for path in ("/", "/page/chat.js", "/page/api.js", "/page/chat.css"):
             reply = await client.get(path)
             assert reply.status_code == 200
@@ -81,6 +81,6 @@ async def test_the_page_forbids_all_that_it_does_not_need(platform: Platform) ->
 
 
 async def test_only_the_pages_own_files_are_served(platform: Platform) -> None:
-    async with httpx.AsyncClient(base_url=platform.url) as client:
+    async with httpx.AsyncClient(timeout=60, base_url=platform.url) as client:
         for name in ("index.html", "..%2forigin.py", "%2e%2e/origin.py", "chat.js%00"):
             assert (await client.get(f"/page/{name}")).status_code == 404

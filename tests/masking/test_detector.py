@@ -6,6 +6,9 @@ import socket
 
 import pytest
 
+from evals.privacy.clean import clean
+from evals.privacy.hard import hard_strings
+from evals.privacy.scores import is_hidden
 from isolation.masking.detector import PresidioDetector
 from isolation.masking.findings import without_overlaps
 
@@ -41,10 +44,25 @@ def test_personal_data_is_found(
         "Is there a 15% discount for students in December?",
         "What does shipping to Berlin cost for an order of 59 euros?",
         "When is your store in Oslo open on Saturday?",
+        "Is model 1157853815 compatible with Bose chargers?",
+        "Do you price match Dyson, and is the Jotun 4 lighter?",
     ],
 )
 def test_an_ordinary_question_keeps_its_meaning(detector: PresidioDetector, text: str) -> None:
     assert detector.find(text) == []
+
+
+@pytest.mark.parametrize("kind", sorted({each.kind for each in hard_strings()}))
+def test_disguised_values_are_masked_whole(detector: PresidioDetector, kind: str) -> None:
+    for each in hard_strings():
+        found = without_overlaps(detector.find(each.sample.text))
+        for span in each.sample.spans if each.kind == kind else ():
+            assert is_hidden(each.sample.text, span, found), each.sample.text
+
+
+def test_few_clean_messages_are_touched(detector: PresidioDetector) -> None:
+    touched = [sample.text for sample in clean(100, seed=1) if detector.find(sample.text)]
+    assert len(touched) <= 2, touched
 
 
 def test_nothing_touches_the_network(

@@ -21,7 +21,8 @@ from rag.generation import Generation
 from rag.ingest import Ingestor
 from rag.live import LiveRetriever
 from rag.reembed import Progress, Reembedding
-from rag.retrieve import Retriever
+from rag.retrieval.follow_up import Question
+from rag.retrieval.retriever import Retriever
 from rag.store.edge import generations as layout
 from rag.store.edge.collection import EdgeTenantCollection
 from rag.store.edge.generations import EdgeGenerations
@@ -133,7 +134,7 @@ class Knowledge:
     live: LiveRetriever
 
     async def texts(self, ctx: TenantContext) -> set[str]:
-        found = await self.live.of(ctx).search("returns within days", limit=50)
+        found = await self.live.of(ctx).search(Question("returns within days"), limit=50)
         return {passage.text.splitlines()[-1] for passage in found}
 
     async def reembed(self, embedder: HashedEmbedder) -> Generation:

@@ -1,4 +1,5 @@
-"""Documents of groups inside one tenant: seen with one of the groups, and by unrestricted keys."""
+"""Documents of groups from ingestion to the catalogue, and keys of groups. What each way of reading
+a store shows to whom is in the store contract."""
 
 from __future__ import annotations
 
@@ -17,7 +18,6 @@ from isolation.testing.contexts import operator_for_tests, tenant_for_tests
 from rag.documents import Document
 from rag.errors import DocumentNotFoundError
 from rag.ingest import Ingestor
-from rag.store import predicate
 from rag.store.edge.store import EdgeVectorStore
 from rag.store.port import HybridQuery
 from serving.control.authentication import ApiKeyAuthenticator
@@ -90,24 +90,6 @@ async def test_an_unrestricted_key_sees_everything(knowledge: Knowledge) -> None
 
 async def test_another_tenants_group_of_the_same_name_opens_nothing(knowledge: Knowledge) -> None:
     assert await knowledge.seen(FOREIGN) == [set()] * 4
-
-
-async def test_a_predicate_that_forgets_the_groups_is_caught(
-    knowledge: Knowledge, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(predicate, "_access", lambda access: ())
-    ctx = tenant_for_tests("fjellvik", access=restricted_to(["vip"]))
-    found, read, listed, _ = await knowledge.seen(ctx)
-    assert found == read == listed == set(DOCUMENTS)
-
-
-async def test_hidden_documents_do_not_move_a_score(knowledge: Knowledge) -> None:
-    ctx = tenant_for_tests("fjellvik", access=restricted_to([]))
-    before = await knowledge.store.of(ctx).search(QUERY, limit=5)
-    for number in range(10):
-        hidden = Document(f"h{number}", "H", "returns returns", groups=frozenset({"vip"}))
-        await knowledge.ingestor.of(OWNER).ingest(hidden)
-    assert await knowledge.store.of(ctx).search(QUERY, limit=5) == before
 
 
 async def test_a_restricted_key_writes_nothing_and_cannot_ask_what_it_may_not_see(

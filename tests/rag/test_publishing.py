@@ -118,15 +118,15 @@ async def test_chunks_are_read_as_they_were_staged_and_nobody_elses(store: EdgeV
     chunks = [EmbeddedChunk(Chunk(n, f"text {n}"), [0.0, 1.0, 0.0, 0.0]) for n in range(5)]
     mine = store.of(FJELLVIK)
     await mine.stage(version, chunks)
-    assert await mine.read("a", "v1", range(5)) == []
+    assert await mine.chunks("a", "v1", range(5)) == []
     await mine.publish("a", "v1")
-    found = await mine.read("a", "v1", range(1, 9), vectors=True)
+    found = await mine.chunks("a", "v1", range(1, 9), vectors=True)
     assert [(one.version, one.chunk, one.dense) for one in found] == [
         (version, one.chunk, one.dense) for one in chunks[1:]
     ]
-    assert await store.of(VOLTBAY).read("a", "v1", range(5)) == []
+    assert await store.of(VOLTBAY).chunks("a", "v1", range(5)) == []
     restricted = tenant_for_tests("fjellvik", access=restricted_to({"y"}))
-    assert await store.of(restricted).read("a", "v1", range(5)) == []
+    assert await store.of(restricted).chunks("a", "v1", range(5)) == []
 
 
 async def test_a_staged_point_that_is_anothers_is_noticed(

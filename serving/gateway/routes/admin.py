@@ -66,11 +66,15 @@ async def add_tenant(asked: _NewTenant, operator: Operator, parts: Parts) -> dic
 
 @router.get("/tenants")
 async def list_tenants(operator: Operator, parts: Parts) -> dict[str, Any]:
-    """All tenants."""
-    tenants = await parts.registry.list(operator)
+    """All tenants, and where their chunks are."""
+    tenants, places = await parts.registry.list(operator), await parts.places.all(operator)
     return {
         "object": "list",
-        "data": [{"object": "tenant", **asdict(tenant)} for tenant in tenants],
+        "data": [
+            {"object": "tenant", **asdict(tenant), **asdict(places[tenant.id])}
+            for tenant in tenants
+            if tenant.id in places
+        ],
     }
 
 
@@ -82,6 +86,13 @@ async def change_tenant(
     suspended = asked.state == "suspended"
     await parts.registry.set_suspended(operator, tenant_id(name), suspended)
     return {"object": "tenant", "id": name, "state": asked.state}
+
+
+@router.post("/tenants/{name}/promote")
+async def promote_tenant(name: str, operator: Operator, parts: Parts) -> dict[str, Any]:
+    """Give a tenant a shard of its own, while it is served; may be repeated after any failure."""
+    chunks = await parts.places.promote(operator, tenant_id(name))
+    return {"object": "tenant", "id": name, "placement": "own", "chunks": chunks}
 
 
 @router.delete("/tenants/{name}")
@@ -120,4 +131,8 @@ async def usage(operator: Operator, parts: Parts, since: datetime | None = None)
     begin = since or month_begin()
     totals = await parts.usage.totals(operator, begin)
     data = [{"tenant_id": tenant, **asdict(sums)} for tenant, sums in totals.items()]
+    if parts.adapters is not None:
+        resident = await parts.adapters.residency.totals(operator, begin)
+        for row in data:
+            row["adapter_byte_seconds"] = resident.get(row["tenant_id"], 0)
     return {"object": "list", "since": begin.isoformat(), "data": data}

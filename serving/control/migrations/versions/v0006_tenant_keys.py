@@ -1,19 +1,20 @@
-"""Each tenant's data key, wrapped."""
+"""Each tenant's own key."""
 
 from __future__ import annotations
 
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0005"
-down_revision = "0004"
+revision = "0006"
+down_revision = "0005"
 
 
 def upgrade() -> None:
-    """A tenant has none until its first document."""
+    """Make the table; a key is made at its first use."""
     op.create_table(
-        "data_keys",
+        "tenant_keys",
         sa.Column("tenant_id", sa.String(63), sa.ForeignKey("tenants.id"), primary_key=True),
+        sa.Column("kms_key_id", sa.String(64), nullable=False),
         sa.Column("wrapped", sa.LargeBinary(), nullable=False),
         sa.Column("created_at", sa.DateTime(), nullable=False),
     )

@@ -1,0 +1,35 @@
+"""SGLang without the plugin, for comparison: `python -m serving.engine_plugin.stock_worker CONFIG`.
+
+It reads the configuration of `serving.engine_plugin.worker` and leaves out what is the plugin's.
+Nothing is served through it: the gateway's probe refuses it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+
+# SGLang loads every plugin that is installed, unless it is told which.
+os.environ["SGLANG_PLUGINS"] = "none"
+if os.environ.get("BULKHEAD_ENGINE_DEVICE") == "cpu":
+    from serving.engine_plugin.cpu import prepare_process
+
+    prepare_process()
+
+
+def main() -> None:
+    """Serve until killed."""
+    arguments = json.loads(Path(sys.argv[1]).read_text())["arguments"]
+    at = arguments.index("--radix-cache-backend")
+    del arguments[at : at + 2]
+
+    from sglang.launch_server import run_server
+    from sglang.srt.server_args import prepare_server_args
+
+    run_server(prepare_server_args(arguments))
+
+
+if __name__ == "__main__":
+    main()

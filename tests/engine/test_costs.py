@@ -1,0 +1,165 @@
+"""What the engine says that requests cost, against its own clocks."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import secrets
+import time
+from contextlib import aclosing
+from typing import Any
+
+import pytest
+
+from isolation.testing.contexts import tenant_for_tests
+from serving.engine.client import EngineClient, Job
+from serving.engine_plugin.stopwatch import Cost, RequestWatch, Row, StepMeter
+from tests.engine.wire import Wire, new_namespace
+
+FJELLVIK, VOLTBAY = tenant_for_tests("fjellvik"), tenant_for_tests("voltbay")
+
+
+class Clock:
+    """Stands until it is moved."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_a_shared_step_is_split_by_the_tokens_that_each_computed() -> None:
+    clock = Clock()
+    meter = StepMeter(clock)
+    long, short = RequestWatch(received=99.0), RequestWatch(received=100.0)
+    meter.woke()
+    clock.now += 1  # scheduling belongs to the step
+    meter.begin([Row(long, 300, 300, False), Row(short, 100, 100, False)])
+    clock.now += 3
+    meter.settle()
+    clock.now += 4  # the rest of the step, after the outputs left
+    meter.end()
+    assert (long.cost.busy_seconds, short.cost.busy_seconds) == (6.0, 2.0)
+    assert meter.busy_seconds == 8.0
+    report = long.report(clock.now)
+    assert (report["queue_seconds"], report["prefill_seconds"]) == (2.0, 7.0)
+    assert (report["peak_kv_tokens"], report["kv_token_seconds"]) == (300, 2_400.0)
+
+
+def test_idle_time_is_nobodys() -> None:
+    clock = Clock()
+    meter = StepMeter(clock)
+    watch = RequestWatch(received=100.0)
+    for _ in range(3):
+        meter.woke()
+        meter.begin([Row(watch, 1, 10, True)])
+        clock.now += 1
+        meter.end()
+        meter.idle()
+        clock.now += 50
+    assert watch.cost.busy_seconds == meter.busy_seconds == 3.0
+
+
+def test_overlapping_steps_are_not_counted_twice() -> None:
+    clock = Clock()
+    meter = StepMeter(clock)
+    first, second = RequestWatch(received=100.0), RequestWatch(received=100.0)
+    meter.woke()
+    meter.begin([Row(first, 1, 1, True)])
+    clock.now += 1
+    meter.begin([Row(second, 1, 1, True)])
+    clock.now += 1
+    meter.end()
+    clock.now += 1
+    meter.end()
+    assert (first.cost.busy_seconds, second.cost.busy_seconds) == (2.0, 1.0)
+
+
+async def _clocks(wire: Wire) -> tuple[float, float]:
+    """Now, and how long SGLang's scheduler had nothing to do until now, by its own account.
+
+    It adds up when something wakes it, and at most once a second.
+    """
+    await asyncio.sleep(1.5)
+    assert (await wire.open("GET /bulkhead/v1/accounts"))[0] == 200
+    now = time.monotonic()
+    await asyncio.sleep(0.2)
+    _, text = await wire.send("GET /metrics")
+    found = re.search(r"^sglang:scheduler_idle_seconds_total\{.*\} (\S+)$", text, re.MULTILINE)
+    assert found
+    return now, float(found[1])
+
+
+def _job(words: int, max_tokens: int) -> Job:
+    text = " ".join(secrets.token_hex(2) for _ in range(words))
+    messages = [{"role": "user", "content": text}]
+    return Job(secrets.token_hex(16), messages, max_tokens, {"ignore_eos": True})
+
+
+async def _run(engine: EngineClient, ctx: Any, job: Job, leave_after: int | None = None) -> Cost:
+    tenant = engine.of(ctx, new_namespace())
+    cost, pieces = None, 0
+    async with aclosing(tenant.stream(job)) as deltas:
+        async for delta in deltas:
+            cost = delta.cost or cost
+            pieces += bool(delta.text)
+            if leave_after is not None and pieces >= leave_after:
+                break
+    cost = cost or await tenant.settle(job)
+    assert cost is not None
+    return cost
+
+
+@pytest.mark.engine
+@pytest.mark.asyncio(loop_scope="session")
+async def test_the_costs_of_a_mixed_load_add_up_to_the_engines_busy_time(
+    engine: EngineClient,
+) -> None:
+    wire = Wire(engine)
+    began, idle = await _clocks(wire)
+    jobs = [
+        *(_run(engine, FJELLVIK, _job(40, 150)) for _ in range(3)),
+        *(_run(engine, VOLTBAY, _job(900, 60)) for _ in range(3)),
+        *(_run(engine, VOLTBAY, _job(40, 5_000), leave_after=20) for _ in range(3)),
+        *(_run(engine, FJELLVIK, _job(40, 5_000), leave_after=1) for _ in range(3)),
+    ]
+    costs = await asyncio.gather(*jobs)
+    ended, idle_then = await _clocks(wire)
+    busy = (ended - began) - (idle_then - idle)
+    assert sum(cost.busy_seconds for cost in costs) == pytest.approx(busy, rel=0.05)
+    assert all(cost.worker_type == "cpu" for cost in costs)
+    # Twelve requests on eight places: some waited.
+    assert max(cost.queue_seconds for cost in costs) > 0.05
+    assert min(cost.peak_kv_tokens for cost in costs) > 40
+    for cost in costs:
+        wall = cost.prefill_seconds + cost.decode_seconds
+        assert cost.busy_seconds <= wall + 0.2
+        assert cost.kv_token_seconds <= cost.peak_kv_tokens * (wall + 0.2)
+
+
+@pytest.mark.engine
+@pytest.mark.asyncio(loop_scope="session")
+async def test_a_cached_prefix_costs_its_tenant_less(engine: EngineClient) -> None:
+    namespace, job = new_namespace(), _job(600, 1)
+    costs = []
+    for _ in range(2):
+        again = Job(secrets.token_hex(16), job.messages, 1, {"temperature": 0})
+        stream = engine.of(FJELLVIK, namespace).stream(again)
+        costs += [delta.cost async for delta in stream if delta.cost is not None]
+    first, second = costs
+    assert first.cached_tokens == 0
+    assert first.computed_tokens == second.cached_tokens + second.computed_tokens
+    assert second.computed_tokens < 10
+
+
+@pytest.mark.engine
+@pytest.mark.asyncio(loop_scope="session")
+async def test_a_cost_is_told_once_and_only_to_who_may_ask(engine: EngineClient) -> None:
+    job = _job(10, 2)
+    assert (await _run(engine, FJELLVIK, job)).computed_tokens > 10
+    wire = Wire(engine)
+    body = b'{"request_id":"' + job.request_id.encode() + b'"}'
+    claims = wire.claims(body, route="POST /bulkhead/v1/settle")
+    status, _ = await wire.send("POST /bulkhead/v1/settle", body, wire.signed(claims))
+    assert status == 403

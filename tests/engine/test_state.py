@@ -1,0 +1,173 @@
+"""What stays in the engine of a tenant's KV, read from its pool."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from evals.performance.engine_side import running_engine
+from isolation.testing.contexts import operator_for_tests, tenant_for_tests
+from serving.cli.engine import worker_of
+from serving.engine.client import EngineClient, Job
+from serving.engine_plugin.claims import CHAT_ROUTE, HEADER, KvPolicy
+from serving.settings import Settings
+from serving.supervision.process import Command
+from tests.engine.wire import Wire, new_namespace
+from tests.signing import signer_for_tests
+
+pytestmark = [pytest.mark.engine, pytest.mark.asyncio(loop_scope="session")]
+
+# A small cap: most of what a request leaves is freed as soon as it ends.
+KEPT, SCRUBBED = (KvPolicy(cap=0.005, scrub=scrub) for scrub in (False, True))
+
+
+@pytest.fixture
+def wire(engine: EngineClient) -> Wire:
+    return Wire(engine)
+
+
+def _question(words: int, **changes: Any) -> dict[str, Any]:
+    text = " ".join(secrets.token_hex(2) for _ in range(words))
+    return {"messages": [{"role": "user", "content": text}]} | changes
+
+
+async def _dirty(wire: Wire) -> int:
+    """Free slots that hold anything, as read from the pool."""
+    status, answer = await wire.open("GET /bulkhead/v1/audit")
+    assert status == 200
+    (rank,) = answer["ranks"]
+    assert rank["free"] > 0
+    return int(rank["dirty"])
+
+
+async def _resident(wire: Wire, account: str) -> int:
+    _, answer = await wire.open("GET /bulkhead/v1/accounts")
+    return int(answer["ranks"][0]["accounts"].get(account, {"resident": 0})["resident"])
+
+
+async def _flush(wire: Wire) -> None:
+    assert (await wire.open("POST /flush_cache"))[0] == 200
+    assert await _dirty(wire) == 0
+
+
+async def test_slots_that_are_released_hold_zeros(wire: Wire) -> None:
+    assert (await wire.chat(wire.body(**_question(300)), policy=SCRUBBED))[0] == 200
+    assert await _dirty(wire) == 0
+
+
+async def test_without_scrubbing_the_same_slots_hold_the_data(wire: Wire) -> None:
+    """The control: the pool that the test above reads is the one that has the data."""
+    assert (await wire.chat(wire.body(**_question(300)), policy=KEPT))[0] == 200
+    assert await _dirty(wire) > 300
+    await _flush(wire)  # a flush forgets whatever the policy kept
+
+
+async def test_an_abandoned_request_leaves_zeros(wire: Wire) -> None:
+    for policy in (SCRUBBED, KEPT):
+        body = orjson.dumps(
+            wire.body(**_question(300, stream=True, max_tokens=5_000, ignore_eos=True))
+        )
+        claims = wire.claims(body, policy=policy)
+        headers = {HEADER: wire.signed(claims), "content-type": "application/json"}
+        url = f"{wire.engine.url}/v1/chat/completions"
+        async with wire.engine._session.post(url, data=body, headers=headers) as response:
+            await response.content.read(500)
+        status, answer = await wire.open(
+            "POST /bulkhead/v1/settle", {"request_id": claims.request_id}
+        )
+        assert (status, answer["cost"]["peak_kv_tokens"] > 300) == (200, True)
+        assert (await _dirty(wire) > 0) == (policy is KEPT)
+    await _flush(wire)
+
+
+async def test_what_another_tenant_evicts_is_zeroed(wire: Wire) -> None:
+    """Evicted by a flood: the slots that the flood did not take at once hold zeros."""
+    victim = wire.body(**_question(400))
+    assert (await wire.chat(victim, account="b" * 32))[0] == 200
+    for _ in range(14):
+        assert (await wire.chat(wire.body(**_question(500)), account="c" * 32))[0] == 200
+        assert await _dirty(wire) == 0
+    _, answer = await wire.open("GET /bulkhead/v1/accounts")
+    assert answer["ranks"][0]["accounts"]["c" * 32]["evicted"] > 0
+    # The victim's prefix is still there: it held less than the flood.
+    again = wire.body(messages=victim["messages"], cache_salt=victim["cache_salt"])
+    _, answer = await wire.chat(again, account="b" * 32)
+    assert answer["usage"]["prompt_tokens_details"]["cached_tokens"] > 400
+
+
+async def test_a_purged_tenant_leaves_nothing_and_the_others_stay(engine: EngineClient) -> None:
+    wire, signer = Wire(engine), signer_for_tests()
+    gone, stays = tenant_for_tests("fjellvik"), tenant_for_tests("voltbay")
+    question = _question(100)["messages"]
+    namespaces = {ctx: new_namespace() for ctx in (gone, stays)}
+
+    async def cached(ctx: Any) -> int:
+        job = Job(secrets.token_hex(16), question, 2, {"temperature": 0})
+        stream = engine.of(ctx, namespaces[ctx]).stream(job)
+        (usage,) = [delta.usage async for delta in stream if delta.usage is not None]
+        return usage.cached
+
+    for ctx in (gone, stays):
+        await cached(ctx)
+        assert await cached(ctx) > 100
+    endless = Job(secrets.token_hex(16), question, 6_000, {"ignore_eos": True})
+    running = asyncio.create_task(_drained(engine.of(gone, namespaces[gone]), endless))
+    while await wire.running() == 0:
+        await asyncio.sleep(0.05)
+    await engine.purge(operator_for_tests(), gone.tenant_id)
+    assert await _resident(wire, signer.account(gone.tenant_id)) == 0
+    assert await wire.running() == 0
+    await running
+    assert await _dirty(wire) == 0
+    assert await cached(stays) > 100
+    assert await cached(gone) == 0
+
+
+async def _drained(engine: Any, job: Job) -> None:
+    async for _ in engine.stream(job):
+        pass
+
+
+async def test_a_tenant_cannot_ask_for_a_purge_or_for_the_accounts(wire: Wire) -> None:
+    for route in ("POST /bulkhead/v1/purge", "GET /bulkhead/v1/accounts", "GET /bulkhead/v1/audit"):
+        body = orjson.dumps({"account": "b" * 32})
+        claims = wire.claims(body, route=route)
+        assert (await wire.send(route, body, wire.signed(claims)))[0] == 403
+
+
+def _retracting(command: Command) -> Command:
+    """SGLang's own test switch: running requests are retracted every few steps."""
+    return Command(command.argv, dict(command.env) | {"SGLANG_TEST_RETRACT": "1"})
+
+
+async def test_retracted_requests_leave_zeros_and_are_counted(
+    tiny_model: Path, tmp_path: Path
+) -> None:
+    worker, signer = worker_of(Settings(), tiny_model), signer_for_tests()
+    async with running_engine(worker, tmp_path, signer, _retracting) as launched:
+        client = EngineClient(launched.url, model="base", api_key=launched.api_key, signer=signer)
+        await client.identify()
+        wire = Wire(client)
+        changes = [_question(100, max_tokens=40, ignore_eos=True) for _ in range(4)]
+        costs = await asyncio.gather(*(_cost_of(wire, change) for change in changes))
+        assert any(cost["retractions"] for cost in costs)
+        assert await _dirty(wire) == 0
+        await client.close()
+
+
+async def _cost_of(wire: Wire, changes: dict[str, Any]) -> Any:
+    body = orjson.dumps(wire.body(**changes))
+    headers = {
+        HEADER: wire.signed(wire.claims(body, policy=SCRUBBED)),
+        "content-type": "application/json",
+    }
+    path = CHAT_ROUTE.partition(" ")[2]
+    async with wire.engine._session.post(
+        f"{wire.engine.url}{path}", data=body, headers=headers
+    ) as response:
+        return orjson.loads(response.headers["x-bulkhead-cost"])
