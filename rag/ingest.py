@@ -52,6 +52,7 @@ class Ingestor:
         self._gate = WriteGate()
         self._switching = SwitchGate()
         self._filling: VectorStore | None = None
+        self.touched: set[TenantId] = set()
 
     def of(self, ctx: TenantContext) -> TenantIngestor:
         """Ingestion as this tenant sees it."""
@@ -82,6 +83,7 @@ class Ingestor:
             StoreError: the store still finds something; nothing of the catalogue is gone then.
         """
         await self._gate.close(tenant)
+        self.touched.add(tenant)
         while await self._catalog.writing(operator, tenant):  # noqa: ASYNC110 - it can only be asked
             await asyncio.sleep(_POLL_SECONDS)
         async with self._switching.passing():
@@ -106,8 +108,15 @@ class Ingestor:
         return [self.generation.store] + ([self._filling] if self._filling is not None else [])
 
     def fill(self, store: VectorStore | None) -> None:
-        """Deletions reach `store`, too, from now on; None: no more."""
+        """Deletions reach `store`, too, from now on, and who writes is noted; None: no more."""
         self._filling = store
+        self.touched.clear()
+
+    def changed(self) -> list[TenantId]:
+        """Who has written since `fill`, or since this was asked the last time."""
+        changed = sorted(self.touched)
+        self.touched.clear()
+        return changed
 
     def switching(self) -> AbstractAsyncContextManager[None]:
         """While the block runs, nothing is published or deleted: `generation` is set in it."""
@@ -240,6 +249,10 @@ class TenantIngestor:
         """All documents, by id."""
         return await self._catalog.list()
 
+    async def find(self, document_id: str) -> CatalogEntry | None:
+        """One document, if there is one."""
+        return await self._catalog.get(document_id)
+
     async def get(self, document_id: str) -> CatalogEntry:
         """One document.
 
@@ -263,6 +276,7 @@ class TenantIngestor:
             with self._shared.writing(self._ctx):
                 await self.get(document_id)
                 async with self._claimed(document_id) as claim, self._shared.publishing():
+                    self._shared.touched.add(self._ctx.tenant_id)
                     await self._catalog.remove(claim)
                     for store in self._shared.stores():
                         await store.of(self._ctx).delete(document_id, versions=claim.versions)
@@ -272,9 +286,15 @@ class TenantIngestor:
         """Stage, commit, publish; again, if the vectors were made anew meanwhile."""
         while True:
             generation = self._shared.generation
-            chunks = await self._stage(generation, document, version, claim)
+            try:
+                chunks = await self._stage(generation, document, version, claim)
+            except Exception:
+                if generation is self._shared.generation:
+                    raise
+                continue  # its store and its model are closed
             async with self._shared.publishing():
                 if generation is self._shared.generation:
+                    self._shared.touched.add(self._ctx.tenant_id)
                     entry = _entry(document, version, fingerprint, chunks)
                     await self._catalog.commit(entry, claim)
                     collection = generation.store.of(self._ctx)

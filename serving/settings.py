@@ -73,6 +73,7 @@ class Settings(BaseSettings):
     adapter_capacity: int = Field(8, ge=1)
     adapter_minimum_seconds: float = Field(10.0, ge=0)
 
+    embedding: str = "minilm"
     retrieval: Switch = "on"
     masking: Switch = "on"
     masking_workers: int = Field(1, ge=1, le=64)

@@ -10,6 +10,7 @@ from isolation.guard.links import LinkGuard
 from isolation.masking.masker import Masker
 from isolation.masking.workers import DetectorWorkers
 from isolation.namespaces import NamespaceDeriver
+from rag.export import Exporter
 from rag.transfer import TenantTransfer
 from serving.adapters.models import AdapterModels
 from serving.admission.concurrency import ValkeyConcurrency
@@ -93,7 +94,9 @@ def _runtime(
         ingestor=core.ingestor,
         spool=core.spool,
         parsers=core.parsers,
+        exporter=Exporter(core.ingestor, core.spool),
         embedder=core.embedder,
+        reembedding=core.reembedding,
         readiness=lambda: Readiness(engine.ready, engine.detail),
         demo=demo,
         adapters=core.adapters.parts,

@@ -19,8 +19,10 @@ from serving.control.tenants import TenantRegistry
 from serving.control.usage import UsageLedger
 from serving.gateway.chat import ChatService
 from serving.gateway.ports import (
+    Exporter,
     Ingestion,
     OperatorAuthenticator,
+    Reembedding,
     Retrieval,
     TenantAuthenticator,
 )
@@ -81,7 +83,9 @@ class Runtime:
     ingestor: Ingestion
     spool: Spool
     parsers: Parsers
+    exporter: Exporter
     embedder: Embedder
+    reembedding: Reembedding
     readiness: Callable[[], Readiness]
     demo: Callable[[], Sequence[DemoTenant]] = tuple
     adapters: AdapterParts | None = None
