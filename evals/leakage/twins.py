@@ -143,7 +143,7 @@ TWINS = (
     Twin(
         "catalogue-without-tenant",
         "unknown-or-foreign",
-        {f"{_CATALOGUE}._mine": _of_anybody},
+        {f"{_CATALOGUE}.of_document": _of_anybody},
         blind=False,
         scars=True,
     ),
