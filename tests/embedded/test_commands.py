@@ -42,6 +42,15 @@ def test_tenants_keys_and_documents_by_command(platform: Gateway, tmp_path: Path
     (folder / "returns.md").write_text("# Returns\n\nYou have 31 days.")
     second = platform.cli("ingest", "acme", str(folder))
     assert "1 replaced, 1 unchanged" in second.stdout
+    exported = platform.cli("export", "acme", str(tmp_path / "out"))
+    assert "2 documents" in exported.stdout
+    text = tmp_path / "out" / "deep%2Frates.csv.md"
+    assert text.read_text() == "# Rates\n\ncountry: Norway; rate: 79\n"
+    assert text.stat().st_mode & 0o777 == 0o600
+    assert "not empty" in platform.cli("export", "acme", str(tmp_path / "out")).stderr
+    assert "embedding_not_found" in platform.cli("reembed", "os:getcwd").stderr
+    assert "with minilm: 2 points" in platform.cli("reembed", "minilm").stdout
+    assert "2 unchanged" in platform.cli("ingest", "acme", str(folder)).stdout
     issued = platform.cli("key", "issue", "acme")
     key = issued.stdout.strip()
     assert key.startswith("bk_")
