@@ -74,7 +74,7 @@ class OverHttp:
 
     async def groups(self, attempt: Attempt) -> Shown:
         """A restricted key, after its own tenant's other documents."""
-        goal, client = attempt.goal(), self._routes.of(attempt.caller)
+        client = self._routes.of(attempt.caller)
         match attempt.random.randrange(5):
             case 0:
                 return await self.search(attempt)
@@ -85,15 +85,20 @@ class OverHttp:
             case 3:
                 return _shown(attempt, await client.get("/v1/documents"))
             case _:
-                posted = {"id": goal.id, "title": goal.document.title, "text": "Mine now."}
-                if attempt.caller.access.unrestricted:
-                    # The control's document stays as it is for what follows.
-                    posted |= {"id": f"{goal.id}-copy"}
-                answer = await client.post("/v1/documents", json=posted)
-                refused = answer.status_code == httpx.codes.FORBIDDEN
-                return attempt.shown(
-                    _all(answer), "" if refused else "a restricted key has written"
-                )
+                return await self._restricted_write(attempt)
+
+    async def _restricted_write(self, attempt: Attempt) -> Shown:
+        """A restricted key writes nothing. In the control it is a document of its own, which goes
+        again: a copy of a hidden one that all may see would be found by what follows."""
+        client, name = self._routes.of(attempt.caller), attempt.goal().id
+        if attempt.caller.access.unrestricted:
+            name = f"written-{attempt.random.getrandbits(40):x}"
+        path = f"/v1/documents/{name}"
+        answer = await _put(client, path, "Mine now.")
+        if answer.is_success and attempt.caller.access.unrestricted:
+            await client.delete(path)
+        refused = answer.status_code == httpx.codes.FORBIDDEN
+        return attempt.shown(_all(answer), "" if refused else "a restricted key has written")
 
     async def squatting(self, attempt: Attempt) -> Shown:
         """Writes and deletes under the id of a document of the victim."""
