@@ -91,7 +91,7 @@ class Knowledge:
         finally:
             last = now if self.ingestor.generation is target else target
             await last.store.close()
-        now.embedder.close()
+            last.embedder.close()
         await generations.drop_others(operator)
         return shard.points()
 

@@ -131,7 +131,7 @@ async def test_a_deleted_document_stays_sealed_on_the_disk_until_optimize(core: 
     # Its tenant's key lives on: said in docs/decisions/0011.
     assert opened(core, "acme") == {TEXT, TITLE}
     await core.knowledge.refill(core.operator, old(), Progress())
-    await core.database.scrub()
+    await core.database.forget_deleted()
     assert in_the_open(core, "acme") == opened(core, "acme") == set()
     assert len(await core.retriever.of(GONE).search(Question("returns"), limit=5)) == 1
 

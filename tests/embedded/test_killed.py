@@ -147,6 +147,8 @@ async def test_a_re_embedding(tmp_path: Path, place: str, when: str, nth: int, m
             pass
     async with open_core(settings(tmp_path, made)) as core:
         assert core.embedder.name == made
+        generations = [path.name for path in (tmp_path / "vectors").iterdir() if path.is_dir()]
+        assert sorted(generations)[0] == {"old": "0001", "new": "0002"}[made]
         for ctx in (ACME, BIRCH):
             assert await _is_whole(core, ctx, f"first-{ctx.tenant_id}", CHUNKS)
         # It is gone on with, and leaves one generation.

@@ -39,6 +39,8 @@ class EdgeGenerations(Generations):
             self._point_to(_FIRST)
             name = _FIRST
         _check(self._folder / name, made)
+        # A kill came between the switch and their removal.
+        self._drop([other for other in self._others() if other < name])
         return EdgeVectorStore.open(self._folder / name / _SHARD, made.dimension)
 
     async def fill(
