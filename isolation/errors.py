@@ -10,6 +10,7 @@
         ├── TenantSuspendedError       403
         ├── RestrictedKeyError         403
         ├── ParameterNotAllowedError   400
+        ├── ContentBlockedError        400
         └── InvalidRequestError        400
 
 Other packages hang their own errors under `BulkheadError` or `RequestRefusedError`. A message
@@ -18,6 +19,7 @@ never holds a prompt, a document, a key, or anything of another tenant.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 
@@ -128,6 +130,19 @@ class ParameterNotAllowedError(RequestRefusedError):
         super().__init__(
             f"The parameter {param!r} is set by the platform and not by callers. Remove it.",
             param=param,
+        )
+
+
+class ContentBlockedError(RequestRefusedError):
+    """The tenant's masking policy does not let a kind of personal data pass."""
+
+    code = "content_blocked"
+
+    def __init__(self, kinds: Sequence[str]) -> None:
+        super().__init__(
+            f"The message holds what must not be sent here ({', '.join(kinds)}). "
+            "Remove it and send the message again.",
+            param="messages",
         )
 
 

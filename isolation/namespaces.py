@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NewType
 
@@ -18,7 +19,10 @@ Namespace = NewType("Namespace", str)
 
 @dataclass(frozen=True, slots=True)
 class CacheScope:
-    """What must agree, beside the tenant, before KV may be shared."""
+    """What must agree, beside the tenant, before KV may be shared.
+
+    adapter: the engine's name of one load of one version of it; empty for the base model.
+    """
 
     model: str
     tokenizer: str
@@ -42,10 +46,10 @@ class NamespaceDeriver:
         access = ("all",) if ctx.access.unrestricted else ("groups", *sorted(ctx.access.groups))
         scoped = (scope.model, scope.tokenizer, scope.adapter, scope.version)
         parts = (ctx.tenant_id, *scoped, *access)
-        return Namespace(hmac.new(self._key, _length_prefixed(parts), hashlib.sha256).hexdigest())
+        return Namespace(hmac.new(self._key, length_prefixed(parts), hashlib.sha256).hexdigest())
 
 
-def _length_prefixed(parts: tuple[str, ...]) -> bytes:
+def length_prefixed(parts: Sequence[str]) -> bytes:
     """Unambiguous concatenation: ("a", "bc") differs from ("ab", "c")."""
     encoded = [part.encode() for part in parts]
     return b"".join(len(part).to_bytes(8, "big") + part for part in encoded)

@@ -12,6 +12,10 @@ from datetime import datetime
 from isolation.context import OperatorContext, TenantContext
 from isolation.tenant_id import TenantId
 
+# How long a writer may be silent before another takes its document over. The clocks of gateways
+# that share a database differ by less.
+CLAIM_SECONDS = 60.0
+
 
 @dataclass(frozen=True, slots=True)
 class CatalogEntry:
@@ -28,11 +32,26 @@ class CatalogEntry:
 
 
 @dataclass(frozen=True, slots=True)
+class Claim:
+    """One writer's hold on one document: nobody else writes it, at no gateway, until it is finished
+    or its holder has been silent for `CLAIM_SECONDS`.
+
+    versions: all that the store may hold of the document: what is committed, what this writer
+    writes, and what others left behind. None: not known.
+    """
+
+    document_id: str
+    token: str
+    versions: frozenset[str] | None
+
+
+@dataclass(frozen=True, slots=True)
 class PendingWrite:
-    """A write that was begun and not finished. `committed`: the version that counts, if any."""
+    """A write that was begun and not finished, taken over by who asked. `committed`: the version
+    that counts, if any."""
 
     tenant_id: TenantId
-    document_id: str
+    claim: Claim
     committed: str | None
 
 
@@ -48,20 +67,51 @@ class TenantCatalog(ABC):
         """All committed entries, by document id."""
 
     @abstractmethod
-    async def begin(self, document_id: str) -> None:
-        """Note that the document's points are about to change; survives a kill."""
+    async def unfinished(self, document_id: str) -> bool:
+        """Whether a write of it was begun and not finished, whoever began it."""
 
     @abstractmethod
-    async def commit(self, entry: CatalogEntry) -> None:
-        """Make `entry` the committed version. After this the write is acknowledged."""
+    async def begin(self, document_id: str, version: str | None = None) -> Claim:
+        """Note that the document's points are about to change; survives a kill.
+
+        version: what is about to be written, if anything is.
+
+        Raises:
+            DocumentBusyError: another writer has it.
+            TenantSuspendedError: the tenant is being deleted.
+        """
 
     @abstractmethod
-    async def remove(self, document_id: str) -> bool:
-        """Commit the deletion; whether there was anything to delete."""
+    async def renew(self, claim: Claim) -> None:
+        """Not silent: the claim holds for `CLAIM_SECONDS` from now.
+
+        Raises:
+            DocumentBusyError: another writer took the document over.
+        """
 
     @abstractmethod
-    async def finish(self, document_id: str) -> None:
-        """The store has followed: forget the note of `begin`."""
+    async def let_go(self, claim: Claim) -> None:
+        """Hold the document no longer; what `begin` noted stays for who comes next."""
+
+    @abstractmethod
+    async def commit(self, entry: CatalogEntry, claim: Claim) -> None:
+        """Make `entry` the committed version. After this the write is acknowledged.
+
+        Raises:
+            DocumentBusyError: another writer took the document over; nothing is committed.
+        """
+
+    @abstractmethod
+    async def remove(self, claim: Claim) -> bool:
+        """Commit the deletion; whether there was anything to delete.
+
+        Raises:
+            DocumentBusyError: another writer took the document over; nothing is removed.
+        """
+
+    @abstractmethod
+    async def finish(self, claim: Claim) -> None:
+        """The store has followed: forget the note of `begin`, if it is still this writer's."""
 
 
 class DocumentCatalog(ABC):
@@ -72,8 +122,23 @@ class DocumentCatalog(ABC):
         """The tenant's own catalogue."""
 
     @abstractmethod
-    async def pending(self, operator: OperatorContext) -> list[PendingWrite]:
-        """What `begin` noted and `finish` did not clear; asked at open."""
+    async def entries(self, operator: OperatorContext, tenant: TenantId) -> list[CatalogEntry]:
+        """All committed entries of a tenant, by document id: for what moves a tenant whole."""
+
+    @abstractmethod
+    async def chunks(self, operator: OperatorContext) -> dict[TenantId, int]:
+        """How many chunks each tenant's documents have; tenants without any are left out."""
+
+    @abstractmethod
+    async def take_over(self, operator: OperatorContext, *, alone: bool) -> list[PendingWrite]:
+        """Claim what `begin` noted, `finish` did not clear, and nobody holds any more.
+
+        alone: nobody else can be writing, so that nothing is held.
+        """
+
+    @abstractmethod
+    async def writing(self, operator: OperatorContext, tenant: TenantId) -> bool:
+        """Whether any writer, at whatever gateway, holds a document of the tenant."""
 
     @abstractmethod
     async def purge(self, operator: OperatorContext, tenant: TenantId) -> int:

@@ -142,10 +142,14 @@ class DocumentPage:
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """A piece of one document, small enough to embed; its headings are part of `text`."""
+    """A piece of one document, small enough to embed; its headings are part of `text`.
+
+    kept: what a store keeps in place of `text`, where that is sealed.
+    """
 
     ordinal: int
     text: str
+    kept: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +171,11 @@ class StoredChunk:
 
 @dataclass(frozen=True, slots=True)
 class Passage:
-    """A chunk that the store returned for a query. `tenant_id` is what its payload says."""
+    """A chunk that the store returned for a query. `tenant_id` is what its payload says.
+
+    `similarity`: the cosine to the query, comparable between queries; 0 where there was none. A
+    passage of several joined chunks has the first one's `ordinal` and the best one's scores.
+    """
 
     tenant_id: TenantId
     document_id: str
@@ -176,3 +184,14 @@ class Passage:
     title: str
     text: str
     score: float
+    similarity: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """Chunks of one version of one document, by their ordinals, both ends included."""
+
+    document_id: str
+    version: str
+    first: int
+    last: int

@@ -3,16 +3,22 @@
 BulkheadError
 └── StoreError                 the vector store
     ├── StoreLockedError       another process owns the embedded shard
-    └── UnsafeCollectionError  a collection on disk would leak or lose recall; refused on open
+    ├── PlacementError         409, there is but one shard for everybody
+    ├── StoreUnavailableError  503, the Qdrant server does not answer; may be tried again
+    └── UnsafeCollectionError  a collection would leak or lose recall; refused on open
 RequestRefusedError
 ├── DocumentUnreadableError    422, a file is broken, empty, or of a kind that is not read
 ├── DocumentTooLargeError      413, a file exceeds a limit of the reader
+├── ArchiveError               422, of a tenant: damaged, cut short, another's, another model's
 ├── DocumentNotFoundError      404, unknown or another tenant's: one answer
+├── DocumentBusyError          409, another writer has the document, or took it from a slow one
 ├── InvalidFilterError         400, of a search or of a document's metadata
 └── InvalidDocumentError       400
 """
 
 from __future__ import annotations
+
+from typing import ClassVar
 
 from isolation.errors import BulkheadError, RequestRefusedError
 
@@ -29,6 +35,13 @@ class DocumentTooLargeError(RequestRefusedError):
 
     code = "document_too_large"
     status = 413
+
+
+class ArchiveError(RequestRefusedError):
+    """An archive of a tenant is not what it should be; nothing of it was restored."""
+
+    code = "archive_refused"
+    status = 422
 
 
 class InvalidDocumentError(RequestRefusedError):
@@ -56,6 +69,20 @@ class DocumentNotFoundError(RequestRefusedError):
         super().__init__("There is no such document. List yours with GET /v1/documents.")
 
 
+class DocumentBusyError(RequestRefusedError):
+    """Another writer has the document, perhaps of another gateway; or took it over, because this
+    one was silent for too long."""
+
+    code = "document_busy"
+    status = 409
+
+    def __init__(self) -> None:
+        super().__init__(
+            "Another write of this document is under way. Send it again.",
+            headers={"Retry-After": "5"},
+        )
+
+
 class StoreError(BulkheadError):
     """The vector store failed."""
 
@@ -68,7 +95,38 @@ class StoreLockedError(StoreError):
     code = "store_locked"
 
 
+class PlacementError(StoreError):
+    """A tenant cannot get a shard of its own."""
+
+    code = "placement_unavailable"
+    status: ClassVar[int] = 409
+
+    def __init__(self) -> None:
+        super().__init__(
+            "There is one shard for everybody. Shards of tenants' own need a Qdrant cluster and "
+            "BULKHEAD_QDRANT_PLACEMENT=tiered."
+        )
+
+
+class StoreUnavailableError(StoreError, RequestRefusedError):
+    """The vector store does not answer, or not in time. Nothing is said of what was asked."""
+
+    code = "store_unavailable"
+    status = 503
+    kind = "server_error"
+
+    def __init__(self, retry_after: int = 2) -> None:
+        RequestRefusedError.__init__(
+            self,
+            "The vector store does not answer. Try again shortly.",
+            headers={"Retry-After": str(max(1, retry_after))},
+        )
+
+
 class UnsafeCollectionError(StoreError):
     """The collection's settings would leak or silently lose recall."""
 
     code = "unsafe_collection"
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"The vector collection is not used. {reason}")

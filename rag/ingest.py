@@ -3,23 +3,35 @@
 from __future__ import annotations
 
 import asyncio
+import time
 import uuid
-from contextlib import AbstractAsyncContextManager, AbstractContextManager, aclosing
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import (
+    AbstractAsyncContextManager,
+    AbstractContextManager,
+    aclosing,
+    asynccontextmanager,
+)
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Literal
 from weakref import WeakValueDictionary
 
 from isolation.context import OperatorContext, TenantContext, require_unrestricted
 from isolation.tenant_id import TenantId
-from rag.catalog import CatalogEntry, DocumentCatalog, TenantCatalog
-from rag.documents import DocumentVersion, Source
+from rag.archive import ArchivedDocument
+from rag.catalog import CLAIM_SECONDS, CatalogEntry, Claim, DocumentCatalog, TenantCatalog
+from rag.documents import DocumentVersion, EmbeddedChunk, Source
 from rag.embedding.port import Embedder
-from rag.errors import DocumentNotFoundError
+from rag.errors import DocumentBusyError, DocumentNotFoundError
+from rag.filters import Metadata
 from rag.gate import SwitchGate, WriteGate
 from rag.generation import Generation
 from rag.pipeline import embedded
 from rag.store.port import VectorStore
+
+# How long a write waits for another gateway's of the same document, and how often it looks.
+_BUSY_SECONDS, _POLL_SECONDS = 10.0, 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,29 +52,40 @@ class Ingestor:
         self._gate = WriteGate()
         self._switching = SwitchGate()
         self._filling: VectorStore | None = None
+        self.touched: set[TenantId] = set()
 
     def of(self, ctx: TenantContext) -> TenantIngestor:
         """Ingestion as this tenant sees it."""
         return TenantIngestor(self, self._catalog.of(ctx), ctx)
 
-    async def reconcile(self, operator: OperatorContext) -> int:
-        """Finish what a kill interrupted; how many writes that were. Run before serving."""
-        pending = await self._catalog.pending(operator)
+    async def reconcile(self, operator: OperatorContext, *, alone: bool = True) -> int:
+        """Finish what a kill interrupted; how many writes that were. Run before serving.
+
+        alone: nobody else writes to this catalogue. Else only the writes of who has been silent for
+        too long are finished, and this is run from time to time.
+        """
+        left = await self._catalog.take_over(operator, alone=alone)
         store = self.generation.store
-        for write in pending:
-            await store.settle(operator, write.tenant_id, write.document_id, write.committed)
+        for write in left:
+            claim, tenant = write.claim, write.tenant_id
+            await store.settle(
+                operator, tenant, claim.document_id, write.committed, versions=claim.versions
+            )
             await self._catalog.settled(operator, write)
-        return len(pending)
+        return len(left)
 
     async def purge(self, operator: OperatorContext, tenant: TenantId) -> int:
         """Delete all documents of a tenant, and take no more of them; how many there were.
 
-        Writes that have begun are waited for: none lands behind the deletion.
+        Writes that have begun are waited for, at whatever gateway: none lands behind the deletion.
 
         Raises:
             StoreError: the store still finds something; nothing of the catalogue is gone then.
         """
         await self._gate.close(tenant)
+        self.touched.add(tenant)
+        while await self._catalog.writing(operator, tenant):  # noqa: ASYNC110 - it can only be asked
+            await asyncio.sleep(_POLL_SECONDS)
         async with self._switching.passing():
             for store in self.stores():
                 await store.purge(operator, tenant)
@@ -85,8 +108,15 @@ class Ingestor:
         return [self.generation.store] + ([self._filling] if self._filling is not None else [])
 
     def fill(self, store: VectorStore | None) -> None:
-        """Deletions reach `store`, too, from now on; None: no more."""
+        """Deletions reach `store`, too, from now on, and who writes is noted; None: no more."""
         self._filling = store
+        self.touched.clear()
+
+    def changed(self) -> list[TenantId]:
+        """Who has written since `fill`, or since this was asked the last time."""
+        changed = sorted(self.touched)
+        self.touched.clear()
+        return changed
 
     def switching(self) -> AbstractAsyncContextManager[None]:
         """While the block runs, nothing is published or deleted: `generation` is set in it."""
@@ -116,24 +146,112 @@ class TenantIngestor:
         before = await self._catalog.get(document.id)
         fingerprint = await asyncio.to_thread(lambda: document.fingerprint)
         if before and before.fingerprint == fingerprint:
+            await self._finish_what_was_left(document.id)
             return IngestOutcome("unchanged", before.chunks)
-        await self._catalog.begin(document.id)
-        try:
-            chunks = await self._written(document, fingerprint)
-        except Exception:
-            await self._withdraw(document.id, before)
-            raise
-        await self._catalog.finish(document.id)
+        version = uuid.uuid4().hex
+        async with self._claimed(document.id, version) as claim:
+            try:
+                chunks = await self._written(document, fingerprint, version, claim)
+            except Exception:
+                await self._withdraw(claim)
+                raise
+            await self._catalog.finish(claim)
         return IngestOutcome("replaced" if before else "created", chunks)
+
+    @asynccontextmanager
+    async def held(self, document_id: str) -> AsyncGenerator[CatalogEntry | None, None]:
+        """One document that nobody changes while the block runs; None if there is none."""
+        async with self._shared.lock(self._ctx, document_id):
+            with self._shared.writing(self._ctx):
+                async with self._claimed(document_id) as claim:
+                    yield await self._catalog.get(document_id)
+                    await self._catalog.finish(claim)
+
+    async def put_back(
+        self, archived: ArchivedDocument, batches: AsyncIterator[Sequence[EmbeddedChunk]]
+    ) -> None:
+        """Make an archived document the one version of its id, with the vectors that it has.
+
+        batches: its chunks, in order.
+
+        Raises:
+            RestrictedKeyError: the credential is restricted to groups.
+        """
+        require_unrestricted(self._ctx)
+        entry = replace(archived.entry, version=uuid.uuid4().hex)
+        async with self._shared.lock(self._ctx, entry.document_id):
+            with self._shared.writing(self._ctx):
+                async with self._claimed(entry.document_id, entry.version) as claim:
+                    try:
+                        # Its vectors are of the model of now, until it is published.
+                        async with self._shared.publishing():
+                            await self._put_back(entry, archived.metadata, batches, claim)
+                    except Exception:
+                        await self._withdraw(claim)
+                        raise
+                    await self._catalog.finish(claim)
+
+    async def _put_back(
+        self,
+        entry: CatalogEntry,
+        metadata: Metadata,
+        batches: AsyncIterator[Sequence[EmbeddedChunk]],
+        claim: Claim,
+    ) -> None:
+        collection = self._shared.generation.store.of(self._ctx)
+        version = DocumentVersion(
+            entry.document_id, entry.version, entry.title, metadata, entry.groups
+        )
+        async for batch in batches:
+            await self._catalog.renew(claim)
+            await collection.stage(version, batch)
+        await self._catalog.commit(entry, claim)
+        await collection.publish(entry.document_id, entry.version, versions=claim.versions)
+
+    async def _finish_what_was_left(self, document_id: str) -> None:
+        """A committed version that a store which was away has not shown is shown before it is
+        called unchanged."""
+        if await self._catalog.unfinished(document_id):
+            async with self._claimed(document_id) as claim:
+                await self._withdraw(claim)
+
+    @asynccontextmanager
+    async def _claimed(
+        self, document_id: str, version: str | None = None
+    ) -> AsyncGenerator[Claim, None]:
+        """The document, for this writer alone. What goes wrong is noted, for who comes next."""
+        claim = await self._claim(document_id, version)
+        try:
+            yield claim
+        except BaseException:
+            await self._catalog.let_go(claim)
+            raise
+
+    async def _claim(self, document_id: str, version: str | None = None) -> Claim:
+        """The document, once whoever writes it now has finished, or after some seconds never."""
+        deadline = time.monotonic() + _BUSY_SECONDS
+        while True:
+            try:
+                return await self._catalog.begin(document_id, version)
+            except DocumentBusyError:
+                if time.monotonic() > deadline:
+                    raise
+                await asyncio.sleep(_POLL_SECONDS)
 
     async def unchanged(self, document_id: str, source: str, groups: frozenset[str]) -> bool:
         """Whether the document is what a file of this digest gives: then it need not be read."""
         before = await self._catalog.get(document_id)
-        return before is not None and (before.source, before.groups) == (source, groups)
+        if before is None or (before.source, before.groups) != (source, groups):
+            return False
+        return not await self._catalog.unfinished(document_id)
 
     async def list(self) -> list[CatalogEntry]:
         """All documents, by id."""
         return await self._catalog.list()
+
+    async def find(self, document_id: str) -> CatalogEntry | None:
+        """One document, if there is one."""
+        return await self._catalog.get(document_id)
 
     async def get(self, document_id: str) -> CatalogEntry:
         """One document.
@@ -157,46 +275,60 @@ class TenantIngestor:
         async with self._shared.lock(self._ctx, document_id):
             with self._shared.writing(self._ctx):
                 await self.get(document_id)
-                async with self._shared.publishing():
-                    await self._catalog.begin(document_id)
-                    await self._catalog.remove(document_id)
+                async with self._claimed(document_id) as claim, self._shared.publishing():
+                    self._shared.touched.add(self._ctx.tenant_id)
+                    await self._catalog.remove(claim)
                     for store in self._shared.stores():
-                        await store.of(self._ctx).delete(document_id)
-                    await self._catalog.finish(document_id)
+                        await store.of(self._ctx).delete(document_id, versions=claim.versions)
+                    await self._catalog.finish(claim)
 
-    async def _written(self, document: Source, fingerprint: str) -> int:
+    async def _written(self, document: Source, fingerprint: str, version: str, claim: Claim) -> int:
         """Stage, commit, publish; again, if the vectors were made anew meanwhile."""
         while True:
-            generation, version = self._shared.generation, uuid.uuid4().hex
-            chunks = await self._stage(generation, document, version)
+            generation = self._shared.generation
+            try:
+                chunks = await self._stage(generation, document, version, claim)
+            except Exception:
+                if generation is self._shared.generation:
+                    raise
+                continue  # its store and its model are closed
             async with self._shared.publishing():
                 if generation is self._shared.generation:
-                    await self._catalog.commit(_entry(document, version, fingerprint, chunks))
-                    await generation.store.of(self._ctx).publish(document.id, version)
+                    self._shared.touched.add(self._ctx.tenant_id)
+                    entry = _entry(document, version, fingerprint, chunks)
+                    await self._catalog.commit(entry, claim)
+                    collection = generation.store.of(self._ctx)
+                    await collection.publish(document.id, version, versions=claim.versions)
                     return chunks
 
-    async def _stage(self, generation: Generation, document: Source, version: str) -> int:
+    async def _stage(
+        self, generation: Generation, document: Source, version: str, claim: Claim
+    ) -> int:
         collection = generation.store.of(self._ctx)
         staged = DocumentVersion(
             document.id, version, document.title, document.metadata, document.groups
         )
-        chunks = 0
+        chunks, renewed = 0, time.monotonic()
         async with aclosing(embedded(document, generation)) as batches:
             async for batch in batches:
+                if time.monotonic() - renewed > CLAIM_SECONDS / 4:
+                    await self._catalog.renew(claim)
+                    renewed = time.monotonic()
                 await collection.stage(staged, batch)
                 chunks += len(batch)
         return chunks
 
-    async def _withdraw(self, document_id: str, before: CatalogEntry | None) -> None:
-        """After a failure: what is committed is what is there."""
-        now = await self._catalog.get(document_id)
+    async def _withdraw(self, claim: Claim) -> None:
+        """After a failure: what is committed is what is there. Of what this writer knows of: if it
+        lost the document to another, that one's version stays as it is."""
+        now = await self._catalog.get(claim.document_id)
         async with self._shared.publishing():
             collection = self._shared.generation.store.of(self._ctx)
             if now is None:
-                await collection.delete(document_id)
+                await collection.delete(claim.document_id, versions=claim.versions)
             else:
-                await collection.publish(document_id, now.version)
-            await self._catalog.finish(document_id)
+                await collection.publish(claim.document_id, now.version, versions=claim.versions)
+            await self._catalog.finish(claim)
 
 
 def _entry(document: Source, version: str, fingerprint: str, chunks: int) -> CatalogEntry:

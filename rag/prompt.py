@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from isolation.context import TenantContext, require_same_tenant
+from rag.budget import within_budget
 from rag.documents import Passage
 
 Role = Literal["system", "user", "assistant"]
@@ -50,14 +51,19 @@ def assemble(
 ) -> Prompt:
     """The prompt for the last user turn of `conversation`.
 
-    Passages enter best first while they fit in `token_budget` tokens of the engine's model.
+    Passages enter best first as they fit in `token_budget` tokens of the engine's model.
+
+    Clients resend their own turns and the answers, and not the passages. So the next prompt of a
+    conversation begins as this one, up to the end of this one's question: nothing that changes
+    from turn to turn stands before it. A system turn that is added later moves to the top, and
+    begins another prefix.
 
     Raises:
         CrossTenantError: a passage is not this tenant's.
     """
     for passage in passages:
         require_same_tenant(ctx, passage.tenant_id, "the prompt")
-    sources = _within_budget(passages, token_budget, count_tokens)
+    sources = within_budget(passages, token_budget, lambda n, text: count_tokens(_source(n, text)))
     *earlier, question = conversation
     own_system = [turn.content for turn in earlier if turn.role == "system"]
     messages = [
@@ -74,27 +80,15 @@ def marked_sources(answer: str, sources: Sequence[Passage]) -> set[int]:
     return {number - 1 for number in numbers if 1 <= number <= len(sources)}
 
 
-def _within_budget(
-    passages: Sequence[Passage], budget: int, count_tokens: Callable[[str], int]
-) -> list[Passage]:
-    chosen: list[Passage] = []
-    for passage in passages:
-        budget -= count_tokens(_source(len(chosen) + 1, passage))
-        if budget < 0:
-            break
-        chosen.append(passage)
-    return chosen
-
-
-def _source(number: int, passage: Passage) -> str:
-    return f"[{number}] {passage.text.strip()}"
+def _source(number: int, text: str) -> str:
+    return f"[{number}] {text}"
 
 
 def _with_sources(question: str, sources: Sequence[Passage]) -> str:
     if not sources:
         return question
     # The best one last and the question once more: a small model reads what stands nearest.
-    numbered = [_source(number, passage) for number, passage in enumerate(sources, 1)]
+    numbered = [_source(number, passage.text) for number, passage in enumerate(sources, 1)]
     listed = "\n\n".join(reversed(numbered))
     return (
         f"{question}\n\nSources:\n\n{listed}\n\n"

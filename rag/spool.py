@@ -6,10 +6,13 @@ They lie below the data folder, for the owner alone; what a kill left is swept a
 from __future__ import annotations
 
 import os
+import re
 import secrets
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
+
+_NAME = re.compile(r"[0-9a-f]{32}")
 
 
 class Spool:
@@ -31,8 +34,8 @@ class Spool:
             path.unlink(missing_ok=True)
 
     def _sweep(self) -> int:
-        """Remove what a kill left; how many files that were."""
-        left = list(self._folder.iterdir())
+        """Remove what a kill left, and nothing that is not ours; how many files that were."""
+        left = [path for path in self._folder.iterdir() if _NAME.fullmatch(path.name)]
         for path in left:
             path.unlink()
         return len(left)

@@ -28,9 +28,15 @@ def derived_key(settings: Settings, purpose: str) -> bytes:
         master = _long_enough(settings.master_key.get_secret_value(), "BULKHEAD_MASTER_KEY")
     else:
         master = _file(settings.data_dir / "keys" / "master.key")
-    return HKDF(SHA256(), 32, salt=None, info=f"bulkhead {purpose}".encode()).derive(
-        master.encode()
-    )
+    return _derived(master, purpose)
+
+
+def previous_key(settings: Settings, purpose: str) -> bytes | None:
+    """The same from the master key before the last rotation, while that is set."""
+    if settings.previous_master_key is None:
+        return None
+    previous = settings.previous_master_key.get_secret_value()
+    return _derived(_long_enough(previous, "BULKHEAD_PREVIOUS_MASTER_KEY"), purpose)
 
 
 def write_private(path: Path, text: str) -> None:
@@ -43,6 +49,11 @@ def write_private(path: Path, text: str) -> None:
         file.flush()
         os.fsync(file.fileno())
     making.replace(path)
+
+
+def _derived(master: str, purpose: str) -> bytes:
+    info = f"bulkhead {purpose}".encode()
+    return HKDF(SHA256(), 32, salt=None, info=info).derive(master.encode())
 
 
 def _file(path: Path) -> str:

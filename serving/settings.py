@@ -38,10 +38,18 @@ class Settings(BaseSettings):
     data_dir: Path = Path(".bulkhead")
     admin_key: SecretStr | None = None
     master_key: SecretStr | None = None
+    previous_master_key: SecretStr | None = None
 
     database_url: str | None = None
     redis_url: str | None = None
+
     qdrant_url: str | None = None
+    qdrant_api_key: SecretStr | None = None
+    qdrant_collection: str = Field("bulkhead", pattern=r"^[A-Za-z0-9_-]{1,200}$")
+    qdrant_placement: Literal["shared", "tiered"] = "shared"
+    qdrant_timeout_seconds: float = Field(10.0, ge=1, le=300)
+    qdrant_grpc: Switch = "off"
+    qdrant_grpc_port: int = Field(6334, ge=1, le=65535)
 
     engine_urls: list[str] = []
     engine_key: SecretStr | None = None
@@ -55,8 +63,27 @@ class Settings(BaseSettings):
     engine_key_number: int = Field(1, ge=1)
     kv_scrub: Switch = "on"
 
+    adapters: Switch = "on"
+    adapter_url: str | None = None
+    adapter_memory: Path = Path("/dev/shm")
+    adapter_max_bytes: int = Field(200_000_000, ge=1_000)
+    adapter_max_versions: int = Field(100, ge=1)
+    adapter_rank: int = Field(16, ge=1, le=256)
+    adapter_batch: int = Field(4, ge=1)
+    adapter_capacity: int = Field(8, ge=1)
+    adapter_minimum_seconds: float = Field(10.0, ge=0)
+
+    embedding: str = "minilm"
     retrieval: Switch = "on"
     masking: Switch = "on"
+    masking_workers: int = Field(1, ge=1, le=64)
+    refusal: Switch = "on"
+    refusal_threshold: float = Field(0.27, ge=0, le=1)
+    refusal_text: str = Field(
+        "I could not find anything about that in the documents I have, so I cannot answer it.",
+        min_length=1,
+    )
+    refusal_texts: dict[str, str] = {}
     top_k: int = Field(3, ge=1, le=20)
     passage_tokens: int = Field(420, ge=50)
     default_max_tokens: int = Field(160, ge=1)

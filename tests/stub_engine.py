@@ -7,9 +7,11 @@ itself behaves so is for tests on the real engine.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -31,6 +33,7 @@ class StubEngine:
         self.bodies: list[dict[str, Any]] = []
         self.ended_early = asyncio.Event()
         self.endless = False
+        self.adapters: dict[str, str] = {}
         self._seen: set[tuple[str, str]] = set()
 
     @asynccontextmanager
@@ -42,6 +45,9 @@ class StubEngine:
         app.router.add_post("/bulkhead/v1/settle", self._settle)
         app.router.add_get("/health", self._health)
         app.router.add_post("/v1/chat/completions", self._chat)
+        app.router.add_post("/load_lora_adapter", self._load)
+        app.router.add_post("/unload_lora_adapter", self._unload)
+        app.router.add_get("/v1/models", self._models)
         runner = web.AppRunner(app, handler_cancellation=True)
         await runner.setup()
         site = web.TCPSite(runner, "127.0.0.1", 0)
@@ -65,13 +71,29 @@ class StubEngine:
         state = {"bulkhead": ATTESTED} if self.attests else {}
         return web.json_response({"internal_states": [state]})
 
+    async def _load(self, request: web.Request) -> web.Response:
+        body = await request.json()
+        weights = (Path(body["lora_path"]) / "adapter_model.safetensors").read_bytes()
+        self.adapters[body["lora_name"]] = hashlib.sha256(weights).hexdigest()
+        return web.json_response({"success": True})
+
+    async def _unload(self, request: web.Request) -> web.Response:
+        known = self.adapters.pop((await request.json())["lora_name"], None)
+        return web.json_response({"success": known is not None}, status=200 if known else 400)
+
+    async def _models(self, request: web.Request) -> web.Response:
+        data = [{"id": "m"}, *({"id": name, "parent": "m"} for name in self.adapters)]
+        return web.json_response({"data": data})
+
     async def _chat(self, request: web.Request) -> web.StreamResponse:
         body = await request.json()
         self.bodies.append(body)
         response = web.StreamResponse(headers={"content-type": "text/event-stream"})
         await response.prepare(request)
         try:
-            for word in self.reply.split(" "):
+            # An adapter answers with the digest of its weights.
+            reply = self.adapters[body["lora_path"]] if "lora_path" in body else self.reply
+            for word in reply.split(" "):
                 await response.write(_event({"choices": [_choice(word + " ")]}))
             while self.endless:
                 await response.write(_event({"choices": [_choice("on ")]}))

@@ -24,11 +24,16 @@ class Answer:
     cached_tokens: int | None
 
 
-def chat_body(question: str, *, stream: bool = False, **more: Any) -> dict[str, Any]:
-    """A request as any OpenAI client sends it."""
+def chat_body(
+    question: str, *, earlier: str = "", stream: bool = False, **more: Any
+) -> dict[str, Any]:
+    """A request as any OpenAI client sends it. `earlier`: what the customer said before."""
+    turns = (("user", earlier), ("assistant", "I see."), ("user", question))
     body: dict[str, Any] = {
         "model": MODEL,
-        "messages": [{"role": "user", "content": question}],
+        "messages": [
+            {"role": role, "content": text} for role, text in turns[0 if earlier else -1 :]
+        ],
         "max_tokens": _MAX_TOKENS,
     }
     if stream:
@@ -40,6 +45,7 @@ async def chat(
     tenant: Tenant,
     question: str,
     *,
+    earlier: str = "",
     stream: bool = False,
     headers: Mapping[str, str] | None = None,
 ) -> Answer:
@@ -48,7 +54,7 @@ async def chat(
     Raises:
         UnjudgedError: it is not answered.
     """
-    body = chat_body(question, stream=stream)
+    body = chat_body(question, earlier=earlier, stream=stream)
     reply = await tenant.send("POST", "/v1/chat/completions", body, headers)
     if reply.status_code != 200:
         raise UnjudgedError(f"POST /v1/chat/completions answers {reply.status_code}")

@@ -11,7 +11,10 @@ from evals.contract.probes import (
     controls,
     documents,
     keys,
+    output,
+    placeholders,
     prefix_cache,
+    refusals,
     search,
     usage,
 )
@@ -27,6 +30,9 @@ PROBES: dict[str, Probe] = {
     "prefix-cache": prefix_cache.probe,
     "controls": controls.probe,
     "usage": usage.probe,
+    "placeholders": placeholders.probe,
+    "output": output.probe,
+    "refusals": refusals.probe,
 }
 EXIT_STATUS = {Verdict.held: 0, Verdict.leak: 1, Verdict.unjudged: 2}
 

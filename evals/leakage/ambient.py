@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from isolation.context import OperatorContext, TenantContext
 from isolation.tenant_id import TenantId
-from rag.documents import DocumentPage, DocumentVersion, EmbeddedChunk, Passage, StoredChunk
+from rag.documents import (
+    DocumentPage,
+    DocumentVersion,
+    EmbeddedChunk,
+    Passage,
+    StoredChunk,
+    Stretch,
+)
 from rag.filters import Where
 from rag.store.port import HybridQuery, TenantCollection, VectorStore
 
@@ -24,9 +31,15 @@ class AmbientTenant(VectorStore):
         return _AmbientCollection(self, self._store)
 
     async def settle(
-        self, operator: OperatorContext, tenant: TenantId, document_id: str, version: str | None
+        self,
+        operator: OperatorContext,
+        tenant: TenantId,
+        document_id: str,
+        version: str | None,
+        *,
+        versions: Collection[str] | None = None,
     ) -> None:
-        await self._store.settle(operator, tenant, document_id, version)
+        await self._store.settle(operator, tenant, document_id, version, versions=versions)
 
     async def purge(self, operator: OperatorContext, tenant: TenantId) -> None:
         await self._store.purge(operator, tenant)
@@ -49,24 +62,35 @@ class _AmbientCollection(TenantCollection):
     async def stage(self, version: DocumentVersion, chunks: Sequence[EmbeddedChunk]) -> None:
         await (await self._own()).stage(version, chunks)
 
-    async def publish(self, document_id: str, version: str) -> None:
-        await (await self._own()).publish(document_id, version)
+    async def publish(
+        self, document_id: str, version: str, *, versions: Collection[str] | None = None
+    ) -> None:
+        await (await self._own()).publish(document_id, version, versions=versions)
 
-    async def delete(self, document_id: str) -> None:
-        await (await self._own()).delete(document_id)
+    async def delete(self, document_id: str, *, versions: Collection[str] | None = None) -> None:
+        await (await self._own()).delete(document_id, versions=versions)
 
     async def search(
-        self, query: HybridQuery, *, limit: int, where: Where | None = None
+        self,
+        query: HybridQuery,
+        *,
+        limit: int,
+        where: Where | None = None,
+        compare: bool = False,
     ) -> list[Passage]:
-        return await (await self._own()).search(query, limit=limit, where=where)
+        own = await self._own()
+        return await own.search(query, limit=limit, where=where, compare=compare)
 
     async def get(self, document_id: str) -> list[Passage]:
         return await (await self._own()).get(document_id)
 
-    async def read(
+    async def chunks(
         self, document_id: str, version: str, ordinals: range, *, vectors: bool = False
     ) -> list[StoredChunk]:
-        return await (await self._own()).read(document_id, version, ordinals, vectors=vectors)
+        return await (await self._own()).chunks(document_id, version, ordinals, vectors=vectors)
+
+    async def read(self, stretches: Sequence[Stretch]) -> list[Passage]:
+        return await (await self._own()).read(stretches)
 
     async def count(self) -> int:
         return await (await self._own()).count()

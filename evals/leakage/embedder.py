@@ -21,6 +21,7 @@ class HashedWords:
 
     name = "hashed-words"
     dimension = DIMENSION
+    checksum = f"hashed-words-{DIMENSION}"
 
     async def embed(self, texts: Sequence[str]) -> list[list[float]]:
         """Unit-length vectors in the order of `texts`; others run before it returns."""
@@ -30,6 +31,9 @@ class HashedWords:
     def count_tokens(self, text: str) -> int:
         """Words."""
         return len(_WORD.findall(text))
+
+    def close(self) -> None:
+        """Nothing is held."""
 
 
 def _vector(text: str) -> list[float]:

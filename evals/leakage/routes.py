@@ -41,7 +41,10 @@ async def routes(
     settings = Settings(data_dir=folder, database_url=None, qdrant_url=None)
     async with AsyncExitStack() as stack:
         core = await stack.enter_async_context(open_core(settings))
-        world = World(named(tenants), core.embedder, core.store, core.ingestor, core.retriever)
+        world = World(
+            *(named(tenants), core.embedder, core.retriever.generation.store),
+            *(core.ingestor, core.retriever),
+        )
         await register(world.tenants, core.registry)
         await world.plant(per_tenant, Random(seed))
         app = httpx.ASGITransport(

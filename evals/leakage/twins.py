@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from types import ModuleType
 from typing import Any
 from unittest.mock import patch
 
@@ -17,14 +18,14 @@ from rag.documents import DocumentPage
 from rag.filters import Where
 from rag.store import payload, predicate
 from rag.store.conditions import Every, TextIs, Within
-from rag.store.edge import collection
+from rag.store.edge import collection, hybrid
 from rag.store.point_ids import point_id
 from rag.store.port import VectorStore
 from rag.testing.post_filtered import PostFiltered
 
 _PUBLISHED = Every((TextIs(predicate.STATE, predicate.PUBLISHED),))
 _PREDICATE = "rag.store.predicate"
-_EDGE = "rag.store.edge.collection"
+_EDGE, _HYBRID = "rag.store.edge.collection", "rag.store.edge.hybrid"
 _CATALOGUE = "serving.control.catalog"
 
 
@@ -91,9 +92,9 @@ def _posing(honest: Any) -> Any:
     return lambda ctx, version, chunk: honest(ctx, version, chunk) | dict(version.metadata)
 
 
-def _without(name: str, *fields: str) -> Any:
+def _without(module: ModuleType, name: str, *fields: str) -> Any:
     """The engine's class, deaf to these fields."""
-    honest = vars(collection)[name]
+    honest = vars(module)[name]
     return lambda **asked: honest(**{k: v for k, v in asked.items() if k not in fields})
 
 
@@ -103,7 +104,10 @@ TWINS = (
     Twin(
         "query-without-filter",
         "same-query",
-        {f"{_EDGE}.{name}": _without(name, "filter") for name in ("Prefetch", "QueryRequest")},
+        {
+            f"{_HYBRID}.{name}": _without(hybrid, name, "filter")
+            for name in ("Prefetch", "QueryRequest")
+        },
     ),
     Twin(
         "filtered-after-the-search",
@@ -126,7 +130,7 @@ TWINS = (
     Twin(
         "count-of-everybody",
         "membership",
-        {f"{_EDGE}.CountRequest": _without("CountRequest", "filter")},
+        {f"{_EDGE}.CountRequest": _without(collection, "CountRequest", "filter")},
         blind=False,
     ),
     Twin("groups-forgotten", "groups", {f"{_PREDICATE}._access": lambda _: ()}, blind=False),
@@ -139,7 +143,7 @@ TWINS = (
     Twin(
         "catalogue-without-tenant",
         "unknown-or-foreign",
-        {f"{_CATALOGUE}._mine": _of_anybody},
+        {f"{_CATALOGUE}.of_document": _of_anybody},
         blind=False,
         scars=True,
     ),
@@ -167,7 +171,7 @@ TWINS = (
     Twin(
         "term-statistics-of-everybody",
         "term-statistics",
-        {f"{_EDGE}.SearchParams": _without("SearchParams", "idf")},
+        {f"{_HYBRID}.SearchParams": _without(hybrid, "SearchParams", "idf")},
         blind=False,
     ),
 )

@@ -24,7 +24,8 @@ from isolation.testing.contexts import operator_for_tests, tenant_for_tests
 from rag.documents import Document
 from rag.embedding.port import Embedder
 from rag.ingest import Ingestor
-from rag.retrieve import Retriever
+from rag.live import LiveRetriever
+from rag.retrieval.retriever import Retriever
 from rag.store.edge.store import EdgeVectorStore
 from rag.store.port import VectorStore
 from serving.control.catalog import SqlDocumentCatalog
@@ -68,7 +69,7 @@ class World:
     embedder: Embedder
     store: VectorStore
     ingestor: Ingestor
-    retriever: Retriever
+    retriever: Retriever | LiveRetriever
     planted: dict[TenantId, list[Planted]] = field(default_factory=dict)
     canaries: dict[str, tuple[TenantId, frozenset[str]]] = field(default_factory=dict)
     versions: dict[tuple[TenantId, str], str] = field(default_factory=dict)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from qdrant_edge import (
+    Expression,
     FieldCondition,
     Filter,
-    Fusion,
+    Formula,
     IdfParams,
     MatchValue,
     Prefetch,
@@ -15,9 +16,8 @@ from qdrant_edge import (
 )
 
 from rag.store.edge.store import EdgeVectorStore
+from rag.store.fusion import LEXICAL, PREFETCH, UNSEEN
 from rag.store.port import HybridQuery
-
-_WIDE = 30
 
 
 def hybrid(
@@ -26,18 +26,20 @@ def hybrid(
     """The same hybrid query; texts and scores, since an application reads what it finds."""
     mine = Filter(must=[_is("tenant_id", tenant), _is("state", "published")])
     sparse = store.sparse_of_query(query.text)
+    bm25 = [Expression.Constant(LEXICAL / len(sparse.indices)), Expression.Variable("$score[1]")]
+    weighed = Expression.Sum([Expression.Variable("$score[0]"), Expression.Mult(bm25)])
     request = QueryRequest(
         limit=limit,
         prefetches=[
-            Prefetch(limit=_WIDE, query=Query.Nearest(query.dense, using="dense"), filter=mine),
+            Prefetch(limit=PREFETCH, query=Query.Nearest(query.dense, using="dense"), filter=mine),
             Prefetch(
-                limit=_WIDE,
+                limit=PREFETCH,
                 query=Query.Nearest(sparse, using="bm25"),
                 filter=mine,
                 params=SearchParams(idf=IdfParams(corpus=mine)),
             ),
         ],
-        query=Fusion.Rrf(k=60),  # type: ignore[arg-type]
+        query=Formula(weighed, defaults={"$score[0]": UNSEEN, "$score[1]": 0.0}),
         filter=mine,
         with_payload=True,
     )

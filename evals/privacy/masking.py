@@ -6,6 +6,7 @@ that were held out: other templates, other sentences, other values.
 
 from __future__ import annotations
 
+import asyncio
 import statistics
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -14,7 +15,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from evals.privacy import hard
+from evals.privacy import hard, stalls
 from evals.privacy.clean import BRANDS, clean
 from evals.privacy.retail import products, retail
 from evals.privacy.samples import DEVELOPMENT, HELD_OUT, Sample
@@ -60,6 +61,8 @@ def measure(plan: Plan, progress: Callable[[str], object]) -> dict[str, Any]:
     result["goods"] = _goods(detectors, plan.data)
     progress("latency")
     result["turn_of_200_characters"] = _latencies(detectors)
+    progress("the event loop beside it")
+    result["event_loop"] = asyncio.run(stalls.measure())
     result["thresholds"] = judged(result)
     return result
 

@@ -15,7 +15,7 @@ _RECALL = {
     "STREET_ADDRESS": 0.85,
     "POSTAL_CODE": 0.85,
 }
-_PRECISION, _HARD, _ALARMS, _MILLISECONDS = 0.85, 0.9, 0.02, 25.0
+_PRECISION, _HARD, _ALARMS, _MILLISECONDS, _GAP = 0.85, 0.9, 0.02, 25.0, 20.0
 
 
 def judged(result: dict[str, Any]) -> list[dict[str, Any]]:
@@ -41,6 +41,8 @@ def judged(result: dict[str, Any]) -> list[dict[str, Any]]:
     times = result["turn_of_200_characters"]
     limit = min(_MILLISECONDS, times["stock"]["p50_ms"])
     rows.append(_row("a turn of 200 characters, p50 ms", times["ours"]["p50_ms"], limit, most=True))
+    gap = result["event_loop"]["in_a_process"]["max_gap_ms"]
+    rows.append(_row("longest gap of the event loop, ms", gap, _GAP, most=True))
     return rows
 
 

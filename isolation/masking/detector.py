@@ -17,6 +17,7 @@ from presidio_analyzer.predefined_recognizers import (
     SpacyRecognizer,
 )
 
+from isolation.masking.entities import BY_PRESIDIO
 from isolation.masking.findings import Finding
 from isolation.masking.model import LANGUAGE, nlp_engine
 from isolation.masking.normalize import normalize
@@ -25,17 +26,15 @@ from isolation.masking.recase import recase
 from isolation.masking.rules import all as rules
 from isolation.masking.rules.cues import cue_before, has_cue
 
-_BY_PATTERN = {
-    "IP_ADDRESS": IpRecognizer,
-    "UK_NHS": NhsRecognizer,
-    "ES_NIF": EsNifRecognizer,
-    "IT_FISCAL_CODE": ItFiscalCodeRecognizer,
-    "PL_PESEL": PlPeselRecognizer,
-    "FI_PERSONAL_IDENTITY_CODE": FiPersonalIdentityCodeRecognizer,
-    "IN_AADHAAR": InAadhaarRecognizer,
-}
-# Not dates, places, organizations or URLs: with them, 7 of 8 ordinary questions lost their meaning.
-ENTITIES = (*rules.ENTITIES, *_BY_PATTERN)
+_MAKERS = (
+    IpRecognizer,
+    NhsRecognizer,
+    EsNifRecognizer,
+    ItFiscalCodeRecognizer,
+    PlPeselRecognizer,
+    FiPersonalIdentityCodeRecognizer,
+    InAadhaarRecognizer,
+)
 # Plain digits with a check digit: one article number in ten passes, so the word must stand before.
 _BY_CUE_ALONE = frozenset({"UK_NHS", "PL_PESEL", "IN_AADHAAR"})
 _THRESHOLD = 0.4
@@ -55,7 +54,7 @@ class PresidioDetector:
         registry = RecognizerRegistry(
             recognizers=[
                 SpacyRecognizer(supported_entities=["PERSON"]),
-                *(make(supported_language=LANGUAGE) for make in _BY_PATTERN.values()),
+                *(make(supported_language=LANGUAGE) for make in _MAKERS),
             ],
             supported_languages=[LANGUAGE],
         )
@@ -63,23 +62,23 @@ class PresidioDetector:
             registry=registry, nlp_engine=self._nlp, supported_languages=[LANGUAGE]
         )
 
-    def find(self, text: str) -> list[Finding]:
+    def find(self, text: str, locale: str | None = None) -> list[Finding]:
         normalized = normalize(text)
         return [
             Finding(*normalized.original(found.start, found.end), found.entity, found.score)
-            for found in self._found(normalized.text)
+            for found in self._found(normalized.text, locale)
             if found.start < found.end
         ]
 
-    def _found(self, text: str) -> Iterator[Finding]:
-        yield from rules.find(text)
+    def _found(self, text: str, locale: str | None) -> Iterator[Finding]:
+        yield from rules.find(text, locale)
         yield from _plausible(text, self._presidio(recase(text)))
 
     def _presidio(self, text: str) -> Iterator[Finding]:
         results = self._analyzer.analyze(
             text,
             language=LANGUAGE,
-            entities=["PERSON", *_BY_PATTERN],
+            entities=["PERSON", *BY_PRESIDIO],
             score_threshold=_THRESHOLD,
         )
         return (Finding(r.start, r.end, r.entity_type, r.score) for r in results)

@@ -18,10 +18,13 @@ class Finding:
 
 
 class Detector(Protocol):
-    """Finds personal data. May be slow; called on a thread of its own."""
+    """Finds personal data, by rules or by a model such as GLiNER. May be slow."""
 
-    def find(self, text: str) -> list[Finding]:
-        """All findings, in any order; they may overlap."""
+    def find(self, text: str, locale: str | None = None) -> list[Finding]:
+        """All findings, in any order; they may overlap.
+
+        locale: the country (ISO 3166-1) that numbers without a country code are of, if known.
+        """
 
 
 def without_overlaps(findings: Iterable[Finding]) -> list[Finding]:

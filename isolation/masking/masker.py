@@ -2,60 +2,107 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 from collections import OrderedDict
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-
-from presidio_anonymizer import AnonymizerEngine
-from presidio_anonymizer.entities import (
-    OperatorConfig,
-    RecognizerResult,
-)
+from typing import Protocol
 
 from isolation.context import OperatorContext, TenantContext, require_operator, require_tenant
-from isolation.masking.findings import Detector, Finding, without_overlaps
-from isolation.masking.placeholders import Numbering, typed_literals
-from isolation.masking.vault import RequestVault
+from isolation.masking.findings import Finding, without_overlaps
+from isolation.masking.output import KINDS
+from isolation.masking.placeholders import Literals, Numbering, joined
+from isolation.masking.policy import Action, Direction, MaskingPolicy
+from isolation.masking.vault import Outgoing, RequestVault
 from isolation.tenant_id import TenantId
 
 _CACHED_TEXTS = 20_000
-_CacheKey = tuple[TenantId, bytes]
+_CacheKey = tuple[TenantId, str, str | None, bytes]
+
+
+class Analyzer(Protocol):
+    """A detector that is asked without blocking the event loop."""
+
+    @property
+    def version(self) -> str:
+        """Changes whenever the same text may be found to hold something else."""
+
+    async def find(self, text: str, locale: str | None) -> list[Finding]:
+        """All findings, in any order; they may overlap."""
+
+
+class Policies(Protocol):
+    """Which policy is a tenant's."""
+
+    async def of(self, ctx: TenantContext) -> MaskingPolicy:
+        """The tenant's own, or the standard one."""
+
+
+class StandardPolicies:
+    """`Policies` where nobody has one of its own."""
+
+    async def of(self, ctx: TenantContext) -> MaskingPolicy:
+        require_tenant(ctx, "masking")
+        return MaskingPolicy()
 
 
 @dataclass(frozen=True, slots=True)
 class MaskedTexts:
-    """Texts with placeholders, and the vault that restores them."""
+    """Texts and documents with placeholders, and the vault that restores them."""
 
     texts: list[str]
+    documents: list[str]
     vault: RequestVault
 
 
 class Masker:
-    """Masks with one detector on one thread.
+    """Masks with one analyzer, by each tenant's policy.
 
     Clients send the whole conversation with each turn, so findings (offsets and kinds, no text) are
     cached. The key holds the tenant: otherwise the time an answer takes would tell one tenant what
     another one's customers have written.
     """
 
-    def __init__(self, detector: Detector, *, cached_texts: int = _CACHED_TEXTS) -> None:
-        self._detector = detector
+    def __init__(
+        self, analyzer: Analyzer, policies: Policies, *, cached_texts: int = _CACHED_TEXTS
+    ) -> None:
+        self._analyzer = analyzer
+        self._policies = policies
         self._cached_texts = cached_texts
         self._cache: OrderedDict[_CacheKey, list[Finding]] = OrderedDict()
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="masking")
-        self._anonymizer = AnonymizerEngine()  # type: ignore[no-untyped-call]
 
-    async def mask(self, ctx: TenantContext, texts: Sequence[str]) -> MaskedTexts:
-        """All turns of one conversation, in order."""
+    async def mask(
+        self, ctx: TenantContext, texts: Sequence[str], documents: Sequence[str] = ()
+    ) -> MaskedTexts:
+        """All turns of one conversation, in order, and the passages that go with it.
+
+        Raises:
+            ContentBlockedError: the tenant's policy does not let something in them pass.
+        """
         tenant = require_tenant(ctx, "masking").tenant_id
-        numbering = Numbering()
-        masked = [
-            self._replaced(text, await self._findings(tenant, text), numbering) for text in texts
-        ]
-        return MaskedTexts(masked, RequestVault(ctx, numbering.values()))
+        policy = await self._policies.of(ctx)
+        numbering, literals = Numbering(), Literals(policy.kinds)
+        masked: dict[Direction, list[str]] = {}
+        for direction, given in ((Direction.user, texts), (Direction.documents, documents)):
+            masked[direction] = [
+                _replaced(
+                    text,
+                    joined(
+                        literals.find(text), await self._wanted(tenant, policy, direction, text)
+                    ),
+                    numbering,
+                )
+                for text in given
+            ]
+        vault = RequestVault(ctx, numbering.values(), _outgoing(policy, [*texts, *documents]))
+        return MaskedTexts(masked[Direction.user], masked[Direction.documents], vault)
+
+    async def learn(self, ctx: TenantContext, documents: Sequence[str]) -> None:
+        """Analyse documents before they are asked for, so that no request waits for it."""
+        tenant = require_tenant(ctx, "masking").tenant_id
+        policy = await self._policies.of(ctx)
+        for text in documents if policy.acts(Direction.documents) else ():
+            await self._findings(tenant, policy.locale, text)
 
     def forget(self, operator: OperatorContext, tenant: TenantId) -> None:
         """Drop what is cached of a tenant that is being deleted."""
@@ -63,16 +110,19 @@ class Masker:
         for key in [key for key in self._cache if key[0] == tenant]:
             del self._cache[key]
 
-    def close(self) -> None:
-        """End the thread."""
-        self._thread.shutdown(cancel_futures=True)
+    async def _wanted(
+        self, tenant: TenantId, policy: MaskingPolicy, direction: Direction, text: str
+    ) -> list[Finding]:
+        if not policy.acts(direction):
+            return []
+        return policy.judged(direction, text, await self._findings(tenant, policy.locale, text))
 
-    async def _findings(self, tenant: TenantId, text: str) -> list[Finding]:
-        key = (tenant, hashlib.sha256(text.encode()).digest())
+    async def _findings(self, tenant: TenantId, locale: str | None, text: str) -> list[Finding]:
+        digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
+        key = (tenant, self._analyzer.version, locale, digest)
         known = self._cache.get(key)
         if known is None:
-            run = asyncio.get_running_loop().run_in_executor
-            known = without_overlaps(await run(self._thread, self._found, text))
+            known = without_overlaps(await self._analyzer.find(text, locale))
             self._cache[key] = known
             while len(self._cache) > self._cached_texts:
                 self._cache.popitem(last=False)
@@ -80,30 +130,19 @@ class Masker:
             self._cache.move_to_end(key)
         return known
 
-    def _found(self, text: str) -> list[Finding]:
-        literals = typed_literals(text)
-        inside = [
-            finding
-            for finding in self._detector.find(text)
-            if all(finding.end <= lit.start or lit.end <= finding.start for lit in literals)
-        ]
-        return [*literals, *inside]
 
-    def _replaced(self, text: str, findings: Sequence[Finding], numbering: Numbering) -> str:
-        if not findings:
-            return text
-        # Numbered from the left here; the anonymizer replaces from the right.
-        for finding in findings:
-            numbering.placeholder(finding.entity, text[finding.start : finding.end])
-        result = self._anonymizer.anonymize(
-            text,
-            [RecognizerResult(f.entity, f.start, f.end, f.score) for f in findings],
-            {f.entity: _operator(f.entity, numbering) for f in findings},
-            merge_entities_with_spaces=False,
-        )
-        masked: str = result.text
-        return masked
+def _outgoing(policy: MaskingPolicy, given: Sequence[str]) -> Outgoing:
+    kinds = frozenset(
+        kind for kind in KINDS if policy.action(Direction.output, kind) is Action.mask
+    )
+    return Outgoing(given, kinds, policy.canaries)
 
 
-def _operator(entity: str, numbering: Numbering) -> OperatorConfig:
-    return OperatorConfig("custom", {"lambda": lambda value: numbering.placeholder(entity, value)})
+def _replaced(text: str, findings: Sequence[Finding], numbering: Numbering) -> str:
+    """`text` with a placeholder for each finding; they are in order and do not overlap."""
+    out, position = [], 0
+    for found in findings:
+        out.append(text[position : found.start])
+        out.append(numbering.placeholder(found.entity, text[found.start : found.end]))
+        position = found.end
+    return "".join([*out, text[position:]])

@@ -7,18 +7,74 @@ placeholders has to outlive a request.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 from isolation.masking.findings import Finding
 
 # What a caller typed in our form. It becomes a placeholder itself, else it would come back as
 # whatever the platform gave that number to.
 LITERAL = "LITERAL"
-_TYPED = re.compile(r"<[A-Z][A-Z_]*_[0-9]+>")
+# A model may change the brackets and the case, and escape for Markdown or HTML; without brackets,
+# nothing else may be changed.
+_BRACKETS = ((r"<", r">"), (r"\\<", r"\\>"), (r"&lt;", r"&gt;"), (r"\[", r"\]"), (r"\\\[", r"\\\]"))
+LONGEST_NUMBER = 6
+_LONGEST_BRACKETS = len("&lt;") + len("&gt;") + 2
 
 
-def typed_literals(text: str) -> list[Finding]:
-    """What looks like a placeholder in a caller's text."""
-    return [Finding(m.start(), m.end(), LITERAL) for m in _TYPED.finditer(text)]
+class Forms:
+    """How the placeholders of some kinds may be written: exactly, or with small deformations."""
+
+    def __init__(self, kinds: Iterable[str]) -> None:
+        self._kinds = {_key(kind): kind for kind in kinds}
+        names = sorted(self._kinds.values(), key=len, reverse=True)
+        # Longest first: a kind may begin with another one's name.
+        self._loose = "|".join(r"(?:\\?_|[ -])".join(name.split("_")) for name in names)
+        self._exact = "|".join(r"\\?_".join(name.split("_")) for name in names)
+        self.longest = max(map(len, names), default=0) * 2 + LONGEST_NUMBER + _LONGEST_BRACKETS
+
+    def bracketed(self, number: str) -> str:
+        """A pattern of two groups: kind and number. Nothing that follows can change a match."""
+        inner = rf" ?({self._loose})(?:\\?_|[ -])({number}) ?"
+        parts = (f"{open_}{inner}{close}" for open_, close in _BRACKETS)
+        return f"(?i:{'|'.join(parts)})"
+
+    def bare(self, number: str) -> str:
+        """The same without brackets, in capitals."""
+        return rf"({self._exact})\\?_({number})"
+
+    def kind(self, written: str) -> str:
+        """The kind that is meant by `written`, which one of the patterns has matched."""
+        return self._kinds[_key(written)]
+
+
+def _key(written: str) -> str:
+    return re.sub(r"[\\_ -]", "", written).upper()
+
+
+class Literals:
+    """Finds what a caller typed and the platform would take for a placeholder."""
+
+    def __init__(self, kinds: Iterable[str]) -> None:
+        forms = Forms({*kinds, LITERAL})
+        self._pattern = re.compile(f"{forms.bracketed('[0-9]+')}|{forms.bare('[0-9]+')}")
+
+    def find(self, text: str) -> list[Finding]:
+        """All look-alikes, in order."""
+        return [Finding(m.start(), m.end(), LITERAL) for m in self._pattern.finditer(text)]
+
+
+def joined(literals: list[Finding], findings: list[Finding]) -> list[Finding]:
+    """Both, none overlapping: a look-alike that touches personal data is hidden with it."""
+    result: list[Finding] = []
+    for each in sorted([*literals, *findings], key=lambda found: (found.start, -found.end)):
+        if result and each.start < result[-1].end:
+            last = result[-1]
+            within = each.end <= last.end
+            entity = last.entity if within or last.entity != LITERAL else each.entity
+            result[-1] = Finding(last.start, max(last.end, each.end), entity, last.score)
+        else:
+            result.append(each)
+    return result
 
 
 class Numbering:

@@ -20,6 +20,6 @@ class StockPresidio:
             nlp_engine=nlp_engine(only_entities=False), supported_languages=[LANGUAGE]
         )
 
-    def find(self, text: str) -> list[Finding]:
+    def find(self, text: str, locale: str | None = None) -> list[Finding]:
         results = self._analyzer.analyze(text, language=LANGUAGE)
         return [Finding(r.start, r.end, r.entity_type, r.score) for r in results]

@@ -2,20 +2,60 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from isolation.context import TenantContext, require_same_tenant
+from isolation.masking.canaries import CanaryGuard
+from isolation.masking.output import ForeignDataGuard
+from isolation.masking.restoring import Restoring
+from isolation.streaming import Chain, StreamTransform
 from isolation.tenant_id import TenantId
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """What an answer is held against. given: every text of the request. kinds: of personal data
+    that must be in one of them. canaries: what must not leave at all."""
+
+    given: Sequence[str] = ()
+    kinds: frozenset[str] = frozenset()
+    canaries: frozenset[str] = frozenset()
 
 
 class RequestVault:
     """Restores placeholders, for the tenant whose request it was and for nobody else."""
 
-    __slots__ = ("_owner", "_values")
+    __slots__ = ("_outgoing", "_owner", "_values", "tripped")
 
-    def __init__(self, ctx: TenantContext, values: Mapping[str, str]) -> None:
+    def __init__(
+        self, ctx: TenantContext, values: Mapping[str, str], outgoing: Outgoing | None = None
+    ) -> None:
         self._owner: TenantId = ctx.tenant_id
         self._values = dict(values)
+        self._outgoing = outgoing or Outgoing()
+        self.tripped = 0  # canaries that were removed
+
+    def answer(self, ctx: TenantContext) -> StreamTransform:
+        """Restores an answer, and keeps in what was in nothing that the request was given.
+
+        Raises:
+            CrossTenantError: `ctx` is another tenant's.
+        """
+        foreign = ForeignDataGuard(self._outgoing.given, self._outgoing.kinds)
+        return Chain([self.stream(ctx), foreign, self._canaries()])
+
+    def clean(self, text: str) -> str:
+        """A source that is shown as it is, without canaries."""
+        canaries = self._canaries()
+        return canaries.feed(text) + canaries.flush()
+
+    def _canaries(self) -> CanaryGuard:
+        return CanaryGuard(self._outgoing.canaries, self._trip)
+
+    def _trip(self) -> None:
+        self.tripped += 1
 
     def stream(self, ctx: TenantContext) -> Restoring:
         """Restores a stream.
@@ -25,6 +65,16 @@ class RequestVault:
         """
         require_same_tenant(ctx, self._owner, "the vault")
         return Restoring(self._values)
+
+    def json_stream(self, ctx: TenantContext) -> Restoring:
+        """Restores a stream of JSON, such as a tool call's arguments: values are escaped for the
+        strings that they stand in.
+
+        Raises:
+            CrossTenantError: `ctx` is another tenant's.
+        """
+        require_same_tenant(ctx, self._owner, "the vault")
+        return Restoring(self._values, _in_a_json_string)
 
     def restore(self, ctx: TenantContext, text: str) -> str:
         """Restores a whole text.
@@ -39,42 +89,5 @@ class RequestVault:
         return f"<RequestVault of {len(self._values)} values>"
 
 
-class Restoring:
-    """A `StreamTransform`. Holds back only what may become one of the vault's placeholders."""
-
-    __slots__ = ("_held", "_values")
-
-    def __init__(self, values: Mapping[str, str]) -> None:
-        self._values = values
-        self._held = ""
-
-    def feed(self, text: str) -> str:
-        return self._restored(self._held + text, final=False)
-
-    def flush(self) -> str:
-        return self._restored(self._held, final=True)
-
-    def _restored(self, text: str, *, final: bool) -> str:
-        out: list[str] = []
-        position = 0
-        while (start := text.find("<", position)) >= 0:
-            out.append(text[position:start])
-            found = self._placeholder_at(text, start)
-            if found is not None:
-                # Restored values are not looked through again: they may look like placeholders.
-                out.append(self._values[found])
-                position = start + len(found)
-            elif not final and self._may_become_one(text[start:]):
-                self._held = text[start:]
-                return "".join(out)
-            else:
-                out.append("<")
-                position = start + 1
-        self._held = ""
-        return "".join([*out, text[position:]])
-
-    def _placeholder_at(self, text: str, start: int) -> str | None:
-        return next((p for p in self._values if text.startswith(p, start)), None)
-
-    def _may_become_one(self, tail: str) -> bool:
-        return any(placeholder.startswith(tail) for placeholder in self._values)
+def _in_a_json_string(value: str) -> str:
+    return json.dumps(value)[1:-1]

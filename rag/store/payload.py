@@ -27,13 +27,15 @@ def payload_of(ctx: TenantContext, version: DocumentVersion, chunk: Chunk) -> di
         predicate.METADATA: predicate.stored_metadata(version.metadata),
         predicate.ORDINAL: chunk.ordinal,
         _TITLE: version.title,
-        _BODY: chunk.text,
+        _BODY: chunk.text if chunk.kept is None else chunk.kept,
         # Last: nothing that comes before can stand in for it.
         predicate.TENANT: ctx.tenant_id,
     }
 
 
-def passage_of(ctx: TenantContext, payload: Mapping[str, Any], score: float) -> Passage:
+def passage_of(
+    ctx: TenantContext, payload: Mapping[str, Any], score: float = 0.0, similarity: float = 0.0
+) -> Passage:
     """The passage in a payload that an engine returned.
 
     Raises:
@@ -49,6 +51,7 @@ def passage_of(ctx: TenantContext, payload: Mapping[str, Any], score: float) -> 
         payload[_TITLE],
         payload[_BODY],
         score,
+        similarity,
     )
 
 

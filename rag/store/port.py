@@ -6,18 +6,27 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from isolation.context import OperatorContext, TenantContext
 from isolation.tenant_id import TenantId
-from rag.documents import DocumentPage, DocumentVersion, EmbeddedChunk, Passage, StoredChunk
+from rag.documents import (
+    DocumentPage,
+    DocumentVersion,
+    EmbeddedChunk,
+    Passage,
+    StoredChunk,
+    Stretch,
+)
 from rag.filters import Where
 
 
 @dataclass(frozen=True, slots=True)
 class HybridQuery:
-    """One question, both ways: `text` for BM25 (empty: dense only), `dense` of unit length."""
+    """One question, both ways: `text` for BM25 (empty: dense only), `dense` of unit length (empty:
+    BM25 only).
+    """
 
     text: str
     dense: list[float]
@@ -46,20 +55,34 @@ class TenantCollection(ABC):
         """
 
     @abstractmethod
-    async def publish(self, document_id: str, version: str) -> None:
-        """Show `version` and delete every other version of the document, as one step."""
+    async def publish(
+        self, document_id: str, version: str, *, versions: Collection[str] | None = None
+    ) -> None:
+        """Show `version` and delete every other version of the document, as one step.
+
+        versions: of these only. A writer that names what it replaces deletes nothing that came
+        after it, however late it is.
+        """
 
     @abstractmethod
-    async def delete(self, document_id: str) -> None:
-        """Delete every version of the document, staged ones too. Unknown ids are no error."""
+    async def delete(self, document_id: str, *, versions: Collection[str] | None = None) -> None:
+        """Delete every version of the document, staged ones too. Unknown ids are no error.
+
+        versions: these only.
+        """
 
     @abstractmethod
     async def search(
-        self, query: HybridQuery, *, limit: int, where: Where | None = None
+        self,
+        query: HybridQuery,
+        *,
+        limit: int,
+        where: Where | None = None,
+        compare: bool = False,
     ) -> list[Passage]:
-        """The tenant's best passages, best first: BM25 and dense, fused by reciprocal rank.
+        """The tenant's best passages, best first: BM25 and dense, fused (`rag/store/fusion.py`).
 
-        where: of the documents whose metadata it holds for.
+        where: of the documents whose metadata it holds for. compare: with `similarity`, else 0.
 
         Raises:
             CrossTenantError: the engine returned a point that is not this tenant's.
@@ -70,11 +93,17 @@ class TenantCollection(ABC):
         """The published chunks of one document in order, score 0; empty if there is none."""
 
     @abstractmethod
-    async def read(
+    async def chunks(
         self, document_id: str, version: str, ordinals: range, *, vectors: bool = False
     ) -> list[StoredChunk]:
         """Chunks of a published version as they were staged, in order: for what goes through whole
         documents. Ordinals that are not there are left out.
+        """
+
+    @abstractmethod
+    async def read(self, stretches: Sequence[Stretch]) -> list[Passage]:
+        """The published chunks of these stretches that the credential may see, score 0, in no
+        order. What is not there (another tenant's, another version) is left out.
         """
 
     @abstractmethod
@@ -101,12 +130,18 @@ class VectorStore(ABC):
 
     @abstractmethod
     async def settle(
-        self, operator: OperatorContext, tenant: TenantId, document_id: str, version: str | None
+        self,
+        operator: OperatorContext,
+        tenant: TenantId,
+        document_id: str,
+        version: str | None,
+        *,
+        versions: Collection[str] | None = None,
     ) -> None:
         """Finish an interrupted write at open: publish `version`, or delete all when None.
 
-        The committed version is published and every other one deleted; it is the operator's
-        because no tenant is there to ask for it.
+        The committed version is published and every other one deleted, of `versions` where they
+        are given; it is the operator's because no tenant is there to ask for it.
         """
 
     @abstractmethod

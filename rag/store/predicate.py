@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import assert_never
 from uuid import UUID
 
@@ -71,9 +71,25 @@ def chunks_of(ctx: TenantContext, ids: Sequence[UUID]) -> Every:
     return Every((*visible_to(ctx).parts, PointAmong(tuple(ids))))
 
 
-def other_versions_of(tenant: TenantId, document_id: str, version: str) -> Every:
-    """Every version of the document but this one."""
-    return Every((*document_of(tenant, document_id).parts, No(TextIs(VERSION, version))))
+def replaced_by(
+    tenant: TenantId, document_id: str, version: str, versions: Collection[str] | None = None
+) -> Every:
+    """Every version of the document but this one; of `versions` only, where they are given."""
+    others = (*document_of(tenant, document_id).parts, No(TextIs(VERSION, version)))
+    if versions is None:
+        return Every(others)
+    return Every((*others, TextAmong(VERSION, tuple(sorted({*versions, version})))))
+
+
+def versions_of(
+    tenant: TenantId, document_id: str, versions: Collection[str] | None = None
+) -> Every:
+    """These versions of a document, staged ones too; None: every version."""
+    whole = document_of(tenant, document_id)
+    if versions is None:
+        return whole
+    # Never empty: no version is called so.
+    return Every((*whole.parts, TextAmong(VERSION, tuple(sorted({*versions, ""})))))
 
 
 def stored_access(groups: frozenset[str]) -> list[str]:

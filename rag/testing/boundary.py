@@ -85,6 +85,7 @@ class BoundaryContract:
         theirs = store.of(VOLTBAY)
         for document_id in ("secret", "unknown", "fjellvik\0secret"):
             assert await theirs.get(document_id) == []
+            assert await theirs.chunks(document_id, "v1", range(9), vectors=True) == []
             await theirs.delete(document_id)
             await theirs.publish(document_id, "v1")
         assert await texts(store, FJELLVIK) == [returns(FJELLVIK)]
@@ -159,6 +160,7 @@ class BoundaryContract:
             "title",
             "text",
             "score",
+            "similarity",
         }
         assert str(point_id(FJELLVIK.tenant_id, "returns", "v1", 0)) not in repr(passage)
 

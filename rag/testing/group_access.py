@@ -38,11 +38,12 @@ async def plant_grouped(store: VectorStore) -> None:
 
 
 async def seen(store: VectorStore, ctx: TenantContext) -> list[set[str]]:
-    """What each way of reading shows: search, get, list."""
+    """What each way of reading shows: search, get, list, read."""
     hits = await found(store, ctx)
     assert await store.of(ctx).count() == len(hits)
     read = {name for name in GROUPED if await store.of(ctx).get(name)}
-    return [{hit.document_id for hit in hits}, read, set(await listed(store, ctx))]
+    chunks = {name for name in GROUPED if await store.of(ctx).chunks(name, "v1", range(1))}
+    return [{hit.document_id for hit in hits}, read, set(await listed(store, ctx)), chunks]
 
 
 class GroupAccessContract:
@@ -53,17 +54,17 @@ class GroupAccessContract:
         self, store: VectorStore, groups: tuple[str, ...]
     ) -> None:
         await plant_grouped(store)
-        assert await seen(store, key_of(*groups)) == [SEEN_BY[groups]] * 3
+        assert await seen(store, key_of(*groups)) == [SEEN_BY[groups]] * 4
 
     async def test_an_unrestricted_key_sees_everything(self, store: VectorStore) -> None:
         await plant_grouped(store)
-        assert await seen(store, FJELLVIK) == [set(GROUPED)] * 3
+        assert await seen(store, FJELLVIK) == [set(GROUPED)] * 4
 
     async def test_another_tenants_group_of_the_same_name_opens_nothing(
         self, store: VectorStore
     ) -> None:
         await plant_grouped(store)
-        assert await seen(store, key_of("vip", tenant="voltbay")) == [set()] * 3
+        assert await seen(store, key_of("vip", tenant="voltbay")) == [set()] * 4
 
     async def test_hidden_documents_move_no_score_and_no_rank(self, store: VectorStore) -> None:
         await plant_ranked(store)

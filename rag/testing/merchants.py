@@ -94,4 +94,5 @@ async def everything_seen(store: VectorStore, ctx: TenantContext) -> str:
     collection = store.of(ctx)
     ids = await listed(store, ctx)
     read = [await collection.get(document_id) for document_id in ids]
-    return repr((await found(store, ctx), ids, read, await collection.count()))
+    chunks = [await collection.chunks(one, "v1", range(9), vectors=True) for one in ids]
+    return repr((await found(store, ctx), ids, read, chunks, await collection.count()))

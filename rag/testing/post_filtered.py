@@ -5,11 +5,18 @@ With the tenant's predicate in the query it is as right as any; the contract tak
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from isolation.context import OperatorContext, TenantContext
 from isolation.tenant_id import TenantId
-from rag.documents import DocumentPage, DocumentVersion, EmbeddedChunk, Passage, StoredChunk
+from rag.documents import (
+    DocumentPage,
+    DocumentVersion,
+    EmbeddedChunk,
+    Passage,
+    StoredChunk,
+    Stretch,
+)
 from rag.filters import Where
 from rag.store.port import HybridQuery, TenantCollection, VectorStore
 
@@ -24,9 +31,15 @@ class PostFiltered(VectorStore):
         return _PostFilteredCollection(self._store.of(ctx), ctx)
 
     async def settle(
-        self, operator: OperatorContext, tenant: TenantId, document_id: str, version: str | None
+        self,
+        operator: OperatorContext,
+        tenant: TenantId,
+        document_id: str,
+        version: str | None,
+        *,
+        versions: Collection[str] | None = None,
     ) -> None:
-        await self._store.settle(operator, tenant, document_id, version)
+        await self._store.settle(operator, tenant, document_id, version, versions=versions)
 
     async def purge(self, operator: OperatorContext, tenant: TenantId) -> None:
         await self._store.purge(operator, tenant)
@@ -43,24 +56,35 @@ class _PostFilteredCollection(TenantCollection):
     async def stage(self, version: DocumentVersion, chunks: Sequence[EmbeddedChunk]) -> None:
         await self._everybodys.stage(version, chunks)
 
-    async def publish(self, document_id: str, version: str) -> None:
-        await self._everybodys.publish(document_id, version)
+    async def publish(
+        self, document_id: str, version: str, *, versions: Collection[str] | None = None
+    ) -> None:
+        await self._everybodys.publish(document_id, version, versions=versions)
 
-    async def delete(self, document_id: str) -> None:
-        await self._everybodys.delete(document_id)
+    async def delete(self, document_id: str, *, versions: Collection[str] | None = None) -> None:
+        await self._everybodys.delete(document_id, versions=versions)
 
     async def search(
-        self, query: HybridQuery, *, limit: int, where: Where | None = None
+        self,
+        query: HybridQuery,
+        *,
+        limit: int,
+        where: Where | None = None,
+        compare: bool = False,
     ) -> list[Passage]:
-        return _own(self._ctx, await self._everybodys.search(query, limit=limit, where=where))
+        found = await self._everybodys.search(query, limit=limit, where=where, compare=compare)
+        return _own(self._ctx, found)
 
     async def get(self, document_id: str) -> list[Passage]:
         return _own(self._ctx, await self._everybodys.get(document_id))
 
-    async def read(
+    async def chunks(
         self, document_id: str, version: str, ordinals: range, *, vectors: bool = False
     ) -> list[StoredChunk]:
-        return await self._everybodys.read(document_id, version, ordinals, vectors=vectors)
+        return await self._everybodys.chunks(document_id, version, ordinals, vectors=vectors)
+
+    async def read(self, stretches: Sequence[Stretch]) -> list[Passage]:
+        return _own(self._ctx, await self._everybodys.read(stretches))
 
     async def count(self) -> int:
         return await self._everybodys.count()

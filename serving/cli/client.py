@@ -5,7 +5,8 @@ So every command goes through the same checks as any caller, and there is one wa
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -15,9 +16,10 @@ from isolation.errors import BulkheadError
 from serving.data_folder import gateway_socket, owned
 from serving.errors import DataFolderInUseError, StartupError
 from serving.key_files import admin_key
-from serving.settings import Settings
+from serving.settings import Settings, load_settings
 
-_TIMEOUT = httpx.Timeout(300, connect=10)
+# A large document takes as long as it takes; a gateway that ends closes the connection.
+_TIMEOUT = httpx.Timeout(None, connect=10)
 _KEY_SECONDS = 3_600
 
 
@@ -96,6 +98,18 @@ async def call(client: httpx.AsyncClient, method: str, path: str, **request: Any
         raise CallFailedError(refusal(response))
     body: dict[str, Any] = response.json()
     return body
+
+
+def run_as_operator(
+    url: str | None, work: Callable[[httpx.AsyncClient], Awaitable[dict[str, Any]]]
+) -> dict[str, Any]:
+    """The outcome of `work` with the operator's client: what most commands are."""
+
+    async def run() -> dict[str, Any]:
+        async with operator_client(load_settings(), url) as client:
+            return await work(client)
+
+    return asyncio.run(run())
 
 
 def refusal(response: httpx.Response) -> str:

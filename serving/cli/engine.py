@@ -12,7 +12,7 @@ import typer
 
 from serving.cli.output import note, out
 from serving.engine.install import install, this_device
-from serving.engine.launch import Launched, Worker, launch
+from serving.engine.launch import Launched, Lora, Worker, launch
 from serving.engine.model_files import DEFAULT_MODEL, TINY_MODEL, prepare_model
 from serving.engine.proof import signer_of
 from serving.settings import Settings, load_settings
@@ -84,4 +84,11 @@ def worker_of(settings: Settings, model: Path) -> Worker:
         port=settings.engine_port,
         slots=settings.engine_slots,
         start_seconds=settings.engine_start_seconds,
+        lora=_lora(settings),
     )
+
+
+def _lora(settings: Settings) -> Lora | None:
+    if settings.adapters == "off":
+        return None
+    return Lora(settings.adapter_rank, settings.adapter_batch, settings.adapter_capacity)

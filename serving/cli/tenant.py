@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable
 from typing import Annotated, Any
 
-import httpx
 import typer
 from rich.table import Table
 
-from serving.cli.client import call, operator_client
+from serving.cli.client import call, run_as_operator
 from serving.cli.output import err, out
-from serving.settings import load_settings
 
 tenants = typer.Typer(help="The tenants of the platform.", no_args_is_help=True)
 keys = typer.Typer(help="The tenants' API keys.", no_args_is_help=True)
@@ -24,18 +20,34 @@ _Url = Annotated[str | None, typer.Option(help="A gateway elsewhere.")]
 def add(tenant: str, tier: str = "starter", url: _Url = None) -> None:
     """Add a tenant."""
     body = {"id": tenant, "tier": tier}
-    _run(url, lambda client: call(client, "POST", "/admin/v1/tenants", json=body))
+    run_as_operator(url, lambda client: call(client, "POST", "/admin/v1/tenants", json=body))
     out.print(f"{tenant}: added ({tier}). Issue a key with 'bulkhead key issue {tenant}'.")
 
 
 @tenants.command("list")
 def list_tenants(url: _Url = None) -> None:
     """All tenants."""
-    answer = _run(url, lambda client: call(client, "GET", "/admin/v1/tenants"))
-    table = Table("tenant", "tier", "state")
+    answer = run_as_operator(url, lambda client: call(client, "GET", "/admin/v1/tenants"))
+    table = Table("tenant", "tier", "state", "chunks", "shard")
     for tenant in answer["data"]:
-        table.add_row(tenant["id"], tenant["tier"], tenant["state"])
+        shard = "shared, large" if _may_be_promoted(tenant) else tenant["placement"]
+        table.add_row(tenant["id"], tenant["tier"], tenant["state"], f"{tenant['chunks']:,}", shard)
     out.print(table)
+
+
+def _may_be_promoted(tenant: dict[str, Any]) -> bool:
+    return bool(tenant["large"]) and tenant["placement"] == "shared"
+
+
+@tenants.command("promote")
+def promote(tenant: str, url: _Url = None) -> None:
+    """Give a large tenant a shard of its own on a Qdrant cluster, while it is served.
+
+    It may be repeated after any failure, and goes on where it stopped.
+    """
+    path = f"/admin/v1/tenants/{tenant}/promote"
+    answer = run_as_operator(url, lambda client: call(client, "POST", path))
+    out.print(f"{tenant}: on a shard of its own ({answer['chunks']:,} chunks)", markup=False)
 
 
 @tenants.command("suspend")
@@ -59,7 +71,8 @@ def delete(
     """Delete a tenant, its documents and its keys, for good. What it used stays on the bill."""
     if not yes:
         typer.confirm(f"Delete {tenant} and all its documents for good?", abort=True, err=True)
-    answer = _run(url, lambda client: call(client, "DELETE", f"/admin/v1/tenants/{tenant}"))
+    path = f"/admin/v1/tenants/{tenant}"
+    answer = run_as_operator(url, lambda client: call(client, "DELETE", path))
     counts = f"{answer['documents']} documents, {answer['keys']} keys"
     out.print(f"{tenant}: deleted ({counts})", markup=False)
 
@@ -79,7 +92,7 @@ def issue(
     A key with groups reads documents of these groups and of none, and writes no documents.
     """
     body = {"tenant_id": tenant, "expires_in_seconds": expires_in_seconds, "groups": group or None}
-    answer = _run(url, lambda client: call(client, "POST", "/admin/v1/keys", json=body))
+    answer = run_as_operator(url, lambda client: call(client, "POST", "/admin/v1/keys", json=body))
     err.print(f"key {answer['id']} of {tenant}, shown this once:", style="dim")
     out.print(answer["api_key"], markup=False)
 
@@ -87,13 +100,13 @@ def issue(
 @keys.command("revoke")
 def revoke(key_id: str, url: _Url = None) -> None:
     """Revoke a key by its id: the part between the underscores."""
-    _run(url, lambda client: call(client, "DELETE", f"/admin/v1/keys/{key_id}"))
+    run_as_operator(url, lambda client: call(client, "DELETE", f"/admin/v1/keys/{key_id}"))
     out.print(f"{key_id}: revoked")
 
 
 def usage(url: _Url = None) -> None:
     """What each tenant used in this calendar month."""
-    answer = _run(url, lambda client: call(client, "GET", "/admin/v1/usage"))
+    answer = run_as_operator(url, lambda client: call(client, "GET", "/admin/v1/usage"))
     columns = ("requests", "prompt_tokens", "cached_tokens", "completion_tokens")
     table = Table("tenant", *columns)
     for row in answer["data"]:
@@ -103,15 +116,5 @@ def usage(url: _Url = None) -> None:
 
 def _change(tenant: str, state: str, url: str | None) -> None:
     path = f"/admin/v1/tenants/{tenant}"
-    _run(url, lambda client: call(client, "PATCH", path, json={"state": state}))
+    run_as_operator(url, lambda client: call(client, "PATCH", path, json={"state": state}))
     out.print(f"{tenant}: {state}")
-
-
-def _run(
-    url: str | None, work: Callable[[httpx.AsyncClient], Awaitable[dict[str, Any]]]
-) -> dict[str, Any]:
-    async def run() -> dict[str, Any]:
-        async with operator_client(load_settings(), url) as client:
-            return await work(client)
-
-    return asyncio.run(run())

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import UTC
-from typing import Any
 
-from sqlalchemy import ColumnElement, and_, delete, or_, select, true
+from sqlalchemy import ColumnElement, delete, func, or_, select, true
 
 from isolation.access import Access
 from isolation.context import OperatorContext, TenantContext, require_operator, require_tenant
 from isolation.tenant_id import TenantId
-from rag.catalog import CatalogEntry, DocumentCatalog, PendingWrite, TenantCatalog
-from serving.control.database import Database
+from rag.catalog import CatalogEntry, Claim, DocumentCatalog, PendingWrite, TenantCatalog
+from rag.errors import DocumentBusyError
+from serving.control.claims import claimed, hold, of_document, release, taken_over
+from serving.control.database import Database, utc_now
 from serving.control.tables import DocumentGroupRow, DocumentRow, PendingWriteRow
 
 
@@ -25,36 +27,63 @@ class SqlDocumentCatalog(DocumentCatalog):
     def of(self, ctx: TenantContext) -> TenantCatalog:
         return _SqlTenantCatalog(self._database, require_tenant(ctx, "the catalogue"))
 
-    async def pending(self, operator: OperatorContext) -> list[PendingWrite]:
-        require_operator(operator, "the pending writes")
-        joined = and_(
-            DocumentRow.tenant_id == PendingWriteRow.tenant_id,
-            DocumentRow.document_id == PendingWriteRow.document_id,
-        )
-        query = select(
-            PendingWriteRow.tenant_id, PendingWriteRow.document_id, DocumentRow.version
-        ).outerjoin(DocumentRow, joined)
+    async def entries(self, operator: OperatorContext, tenant: TenantId) -> list[CatalogEntry]:
+        require_operator(operator, "a tenant's catalogue")
+        query = select(DocumentRow).where(of_document(DocumentRow, tenant))
         async with self._database.transaction() as session:
-            rows = (await session.execute(query)).all()
-        return [PendingWrite(TenantId(tenant), doc, version) for tenant, doc, version in rows]
+            rows = (await session.scalars(query.order_by(DocumentRow.document_id))).all()
+        return [_entry(row) for row in rows]
+
+    async def chunks(self, operator: OperatorContext) -> dict[TenantId, int]:
+        require_operator(operator, "the tenants' sizes")
+        query = select(DocumentRow.tenant_id, func.sum(DocumentRow.chunks))
+        async with self._database.transaction() as session:
+            rows = await session.execute(query.group_by(DocumentRow.tenant_id))
+            return {TenantId(tenant): int(chunks) for tenant, chunks in rows}
+
+    async def take_over(self, operator: OperatorContext, *, alone: bool) -> list[PendingWrite]:
+        require_operator(operator, "the pending writes")
+        silent = true() if alone else PendingWriteRow.expires_at <= utc_now()
+        async with self._database.transaction() as session:
+            left = (await session.scalars(select(PendingWriteRow).where(silent))).all()
+        taken = [await self._take_over(one) for one in left]
+        return [write for write in taken if write is not None]
+
+    async def _take_over(self, left: PendingWriteRow) -> PendingWrite | None:
+        tenant = TenantId(left.tenant_id)
+        mine = of_document(DocumentRow, tenant, left.document_id)
+        async with self._database.transaction() as session:
+            claim = await taken_over(session, left)
+            if claim is None:
+                return None
+            return PendingWrite(
+                tenant, claim, await session.scalar(select(DocumentRow.version).where(mine))
+            )
+
+    async def writing(self, operator: OperatorContext, tenant: TenantId) -> bool:
+        require_operator(operator, "the pending writes")
+        held = of_document(PendingWriteRow, tenant), PendingWriteRow.expires_at > utc_now()
+        async with self._database.transaction() as session:
+            return await session.scalar(select(PendingWriteRow).where(*held).limit(1)) is not None
 
     async def purge(self, operator: OperatorContext, tenant: TenantId) -> int:
         require_operator(operator, "purging the catalogue")
         async with self._database.transaction() as session:
             gone = await session.scalars(
                 delete(DocumentRow)
-                .where(_mine(DocumentRow, tenant))
+                .where(of_document(DocumentRow, tenant))
                 .returning(DocumentRow.document_id)
             )
             count = len(gone.all())
-            await session.execute(delete(PendingWriteRow).where(_mine(PendingWriteRow, tenant)))
+            await session.execute(
+                delete(PendingWriteRow).where(of_document(PendingWriteRow, tenant))
+            )
         return count
 
     async def settled(self, operator: OperatorContext, write: PendingWrite) -> None:
         require_operator(operator, "the pending writes")
-        mine = _mine(PendingWriteRow, write.tenant_id, write.document_id)
         async with self._database.transaction() as session:
-            await session.execute(delete(PendingWriteRow).where(mine))
+            await release(session, write.tenant_id, write.claim)
 
 
 class _SqlTenantCatalog(TenantCatalog):
@@ -64,14 +93,28 @@ class _SqlTenantCatalog(TenantCatalog):
         self._visible = _visible(ctx.access)
 
     async def get(self, document_id: str) -> CatalogEntry | None:
-        rows = await self._rows(_mine(DocumentRow, self._tenant, document_id))
+        rows = await self._rows(of_document(DocumentRow, self._tenant, document_id))
         return _entry(rows[0]) if rows else None
 
-    async def begin(self, document_id: str) -> None:
+    async def unfinished(self, document_id: str) -> bool:
+        mine = of_document(PendingWriteRow, self._tenant, document_id)
         async with self._database.transaction() as session:
-            await session.merge(PendingWriteRow(tenant_id=self._tenant, document_id=document_id))
+            return await session.scalar(select(PendingWriteRow).where(mine)) is not None
 
-    async def commit(self, entry: CatalogEntry) -> None:
+    async def begin(self, document_id: str, version: str | None = None) -> Claim:
+        return await claimed(self._database, self._tenant, document_id, version)
+
+    async def renew(self, claim: Claim) -> None:
+        async with self._database.transaction() as session:
+            await hold(session, self._tenant, claim)
+
+    async def let_go(self, claim: Claim) -> None:
+        # Who has finished, or lost it, holds nothing.
+        with suppress(DocumentBusyError):
+            async with self._database.transaction() as session:
+                await hold(session, self._tenant, claim, seconds=0)
+
+    async def commit(self, entry: CatalogEntry, claim: Claim) -> None:
         row = DocumentRow(
             tenant_id=self._tenant,
             document_id=entry.document_id,
@@ -89,20 +132,21 @@ class _SqlTenantCatalog(TenantCatalog):
             ],
         )
         async with self._database.transaction() as session:
+            await hold(session, self._tenant, claim)
             await session.merge(row)
 
-    async def remove(self, document_id: str) -> bool:
-        mine = _mine(DocumentRow, self._tenant, document_id)
+    async def remove(self, claim: Claim) -> bool:
+        mine = of_document(DocumentRow, self._tenant, claim.document_id)
         async with self._database.transaction() as session:
+            await hold(session, self._tenant, claim)
             gone = await session.scalars(
                 delete(DocumentRow).where(mine).returning(DocumentRow.document_id)
             )
             return gone.first() is not None
 
-    async def finish(self, document_id: str) -> None:
-        mine = _mine(PendingWriteRow, self._tenant, document_id)
+    async def finish(self, claim: Claim) -> None:
         async with self._database.transaction() as session:
-            await session.execute(delete(PendingWriteRow).where(mine))
+            await release(session, self._tenant, claim)
 
     async def _rows(self, mine: ColumnElement[bool]) -> Sequence[DocumentRow]:
         query = select(DocumentRow).where(mine, self._visible).order_by(DocumentRow.document_id)
@@ -110,13 +154,7 @@ class _SqlTenantCatalog(TenantCatalog):
             return (await session.scalars(query)).all()
 
     async def list(self) -> list[CatalogEntry]:
-        return [_entry(row) for row in await self._rows(_mine(DocumentRow, self._tenant))]
-
-
-def _mine(table: Any, tenant: TenantId, document_id: str | None = None) -> ColumnElement[bool]:
-    """The tenant's rows, of one document if named: the only WHERE of this module."""
-    own: ColumnElement[bool] = table.tenant_id == tenant
-    return own if document_id is None else and_(own, table.document_id == document_id)
+        return [_entry(row) for row in await self._rows(of_document(DocumentRow, self._tenant))]
 
 
 def _visible(access: Access) -> ColumnElement[bool]:

@@ -3,8 +3,17 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import JSON, ForeignKey, ForeignKeyConstraint, Index, LargeBinary, String
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Index,
+    LargeBinary,
+    String,
+)
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
 
@@ -73,12 +82,29 @@ class DocumentGroupRow(Base):
 
 
 class PendingWriteRow(Base):
-    """A write to the knowledge base that was begun and not finished."""
+    """A write to the knowledge base that was begun and not finished.
+
+    `token` is its writer's, who holds the document until `expires_at`. `versions`: all that the
+    store may hold of the document; null where that is not known.
+    """
 
     __tablename__ = "pending_writes"
 
     tenant_id: Mapped[str] = mapped_column(String(63), primary_key=True)
     document_id: Mapped[str] = mapped_column(String(256), primary_key=True)
+    token: Mapped[str] = mapped_column(String(32))
+    expires_at: Mapped[datetime]
+    versions: Mapped[list[str] | None] = mapped_column(JSON(none_as_null=True))
+
+
+class MaskingPolicyRow(Base):
+    """What a tenant's operator chose to have masked."""
+
+    __tablename__ = "masking_policies"
+
+    tenant_id: Mapped[str] = mapped_column(ForeignKey("tenants.id"), primary_key=True)
+    policy: Mapped[dict[str, Any]] = mapped_column(JSON)
+    updated_at: Mapped[datetime]
 
 
 class UsageRow(Base):
@@ -109,3 +135,67 @@ class UsageRow(Base):
     peak_kv_tokens: Mapped[int | None]
     retractions: Mapped[int | None]
     worker_type: Mapped[str | None] = mapped_column(String(64))
+
+
+class TenantKeyRow(Base):
+    """A tenant's own random key, wrapped by the master key `kms_key_id`. Deleted, it is gone."""
+
+    __tablename__ = "tenant_keys"
+
+    tenant_id: Mapped[str] = mapped_column(ForeignKey("tenants.id"), primary_key=True)
+    kms_key_id: Mapped[str] = mapped_column(String(64))
+    wrapped: Mapped[bytes]
+    created_at: Mapped[datetime]
+
+
+class AdapterNameRow(Base):
+    """The number given last under a name: it is never given again, also after a deletion."""
+
+    __tablename__ = "adapter_names"
+
+    tenant_id: Mapped[str] = mapped_column(ForeignKey("tenants.id"), primary_key=True)
+    name: Mapped[str] = mapped_column(String(63), primary_key=True)
+    last_version: Mapped[int]
+
+
+class AdapterVersionRow(Base):
+    """A version of an adapter. `state` is `active` or `revoked`."""
+
+    __tablename__ = "adapter_versions"
+
+    tenant_id: Mapped[str] = mapped_column(ForeignKey("tenants.id"), primary_key=True)
+    name: Mapped[str] = mapped_column(String(63), primary_key=True)
+    version: Mapped[int] = mapped_column(primary_key=True)
+    upload: Mapped[str] = mapped_column(String(32), unique=True)
+    state: Mapped[str] = mapped_column(String(16))
+    folder: Mapped[str] = mapped_column(String(64))
+    manifest: Mapped[bytes]
+    signature: Mapped[bytes]
+    wrapped_key: Mapped[bytes]
+
+
+class LooseFolderRow(Base):
+    """A folder of the adapter store that no version refers to: being written, or removed."""
+
+    __tablename__ = "adapter_loose_folders"
+
+    upload: Mapped[str] = mapped_column(String(32), primary_key=True)
+    tenant_id: Mapped[str] = mapped_column(String(63), index=True)
+    folder: Mapped[str] = mapped_column(String(64))
+    since: Mapped[datetime]
+
+
+class ResidencyRow(Base):
+    """An adapter that was in the engine for a while. Outlives its tenant, as `UsageRow` does."""
+
+    __tablename__ = "adapter_residency"
+    __table_args__ = (
+        Index("ix_adapter_residency_tenant_id_created_at", "tenant_id", "created_at"),
+    )
+
+    id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    tenant_id: Mapped[str] = mapped_column(String(63))
+    adapter: Mapped[str] = mapped_column(String(80))
+    bytes: Mapped[int] = mapped_column(BigInteger)
+    seconds: Mapped[float]
+    created_at: Mapped[datetime]

@@ -17,7 +17,7 @@ from isolation.policy import tier
 from isolation.tenant_id import TenantId
 from serving.control.database import Database, utc_now
 from serving.control.errors import KeyNotFoundError, TenantExistsError, TenantNotFoundError
-from serving.control.tables import ApiKeyRow, TenantRow
+from serving.control.tables import ApiKeyRow, MaskingPolicyRow, TenantRow
 
 ACTIVE, SUSPENDED = "active", "suspended"
 DELETING, DELETED = "deleting", "deleted"
@@ -67,6 +67,12 @@ class TenantRegistry:
             rows = await session.scalars(there)
             return [Tenant(TenantId(row.id), row.tier, row.state) for row in rows]
 
+    async def require(self, operator: OperatorContext, tenant: TenantId) -> None:
+        """Raises TenantNotFoundError where there is none of this id."""
+        require_operator(operator, "a tenant")
+        async with self._database.transaction() as session:
+            await require_existing(session, tenant)
+
     async def set_suspended(
         self, operator: OperatorContext, tenant: TenantId, suspended: bool
     ) -> None:
@@ -77,7 +83,7 @@ class TenantRegistry:
         """
         require_operator(operator, "suspending a tenant")
         async with self._database.transaction() as session:
-            row = await _existing(session, tenant)
+            row = await require_existing(session, tenant)
             row.state = SUSPENDED if suspended else ACTIVE
 
     async def begin_deletion(self, operator: OperatorContext, tenant: TenantId) -> None:
@@ -94,14 +100,18 @@ class TenantRegistry:
             row.state = DELETING
 
     async def finish_deletion(self, operator: OperatorContext, tenant: TenantId) -> int:
-        """Forget the tenant's keys and keep its id from being given again; how many keys."""
+        """Forget the tenant's keys, and keep its id from being given again; how many keys."""
         require_operator(operator, "deleting a tenant")
         keys = delete(ApiKeyRow).where(ApiKeyRow.tenant_id == tenant)
         async with self._database.transaction() as session:
             gone = len((await session.scalars(keys.returning(ApiKeyRow.key_id))).all())
             await session.execute(
+                delete(MaskingPolicyRow).where(MaskingPolicyRow.tenant_id == tenant)
+            )
+            await session.execute(
                 update(TenantRow).where(TenantRow.id == tenant).values(state=DELETED)
             )
+        await self._database.forget_deleted()
         return gone
 
     async def deleting(self, operator: OperatorContext) -> Sequence[TenantId]:
@@ -130,7 +140,7 @@ class TenantRegistry:
         restricted = None if groups is None else sorted(checked_groups(groups))
         key, now = issue_key(), utc_now()
         async with self._database.transaction() as session:
-            await _existing(session, tenant)
+            await require_existing(session, tenant)
             session.add(
                 ApiKeyRow(
                     key_id=key.key_id,
@@ -157,7 +167,12 @@ class TenantRegistry:
             row.revoked_at = row.revoked_at or utc_now()
 
 
-async def _existing(session: AsyncSession, tenant: TenantId) -> TenantRow:
+async def require_existing(session: AsyncSession, tenant: TenantId) -> TenantRow:
+    """The tenant's row.
+
+    Raises:
+        TenantNotFoundError: there is none, or it is being deleted.
+    """
     row = await session.get(TenantRow, tenant)
     if row is None or row.state in (DELETING, DELETED):
         raise TenantNotFoundError

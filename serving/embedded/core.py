@@ -7,21 +7,29 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
 from isolation.context import OperatorContext
-from rag.embedding.minilm import MiniLmEmbedder
+from rag.embedding.port import Embedder
+from rag.export import Exporter
 from rag.ingest import Ingestor
+from rag.live import LiveRetriever
 from rag.reading.limits import ReadingLimits
 from rag.reading.parsers import Parsers
-from rag.retrieve import Retriever
 from rag.spool import Spool
-from rag.store.edge.store import EdgeVectorStore
+from rag.transfer import TenantTransfer
 from serving.control.authentication import ApiKeyAuthenticator, OperatorKeyAuthenticator
-from serving.control.catalog import SqlDocumentCatalog
 from serving.control.database import Database
 from serving.control.deletion import TenantDeletion
+from serving.control.placement import TenantPlaces
+from serving.control.policies import PolicyRegistry
+from serving.control.tenant_keys import TenantKeys
 from serving.control.tenants import TenantRegistry
+from serving.control.text_keys import TextKeys
 from serving.control.usage import UsageLedger
 from serving.data_folder import owned
-from serving.errors import StartupError
+from serving.embedded.adapters import AdapterStore, open_adapters, open_tenant_keys
+from serving.embedded.knowledge import Knowledge, open_knowledge
+from serving.embedded.reconciling import Reconciling
+from serving.embedded.reembedding import GatewayReembedding
+from serving.embedded.store import placement_of
 from serving.gateway.runtime import Readiness, Runtime
 from serving.key_files import admin_key
 from serving.metering.metrics import Metrics
@@ -36,16 +44,20 @@ class Core:
     operator: OperatorContext
     database: Database
     registry: TenantRegistry
+    policies: PolicyRegistry
     tenants_keys: ApiKeyAuthenticator
     operator_keys: OperatorKeyAuthenticator
-    embedder: MiniLmEmbedder
-    store: EdgeVectorStore
+    embedder: Embedder
+    knowledge: Knowledge
     ingestor: Ingestor
     spool: Spool
     parsers: Parsers
     deletion: TenantDeletion
-    retriever: Retriever
+    places: TenantPlaces
+    retriever: LiveRetriever
+    reembedding: GatewayReembedding
     usage: UsageLedger
+    adapters: AdapterStore
 
 
 @asynccontextmanager
@@ -55,7 +67,6 @@ async def open_core(settings: Settings) -> AsyncGenerator[Core, None]:
     Raises:
         StartupError: something is in the way; the message is one line with the way out.
     """
-    _refuse_what_is_not_built(settings)
     async with AsyncExitStack() as stack:
         stack.enter_context(owned(settings.data_dir))
         key = admin_key(settings)
@@ -63,37 +74,70 @@ async def open_core(settings: Settings) -> AsyncGenerator[Core, None]:
         operator = operator_keys.authenticate(key)
         database = await Database.open(_database_url(settings))
         stack.push_async_callback(database.close)
-        embedder = MiniLmEmbedder()
-        stack.callback(embedder.close)
-        store = EdgeVectorStore.open(settings.data_dir / "vectors", embedder.dimension)
-        stack.push_async_callback(store.close)
+        keys = await open_tenant_keys(settings, database, operator)
+        await keys.verify(operator)
+        texts, registry = TextKeys(keys), TenantRegistry(database)
+        knowledge = await stack.enter_async_context(
+            open_knowledge(settings, database, registry, texts)
+        )
+        reembedding = GatewayReembedding(knowledge)
+        stack.push_async_callback(reembedding.close)
         usage = UsageLedger(database)
         usage.start()
         stack.push_async_callback(usage.close)
-        ingestor = Ingestor(store, SqlDocumentCatalog(database), embedder)
-        await ingestor.reconcile(operator)
+        ingestor = knowledge.ingestor
+        alone = settings.qdrant_url is None
+        await ingestor.reconcile(operator, alone=alone)
+        if not alone:
+            reconciling = Reconciling(ingestor, operator)
+            reconciling.start()
+            stack.push_async_callback(reconciling.close)
         spool = Spool(settings.data_dir / "spool")
         parsers = Parsers(spool, _limits(settings), at_once=settings.parsers)
         stack.callback(parsers.close)
-        registry = TenantRegistry(database)
+        policies = PolicyRegistry(database)
         deletion = TenantDeletion(registry, ingestor)
+        deletion.reaches(policies)
+        deletion.reaches(texts)
+        if knowledge.generations is not None:
+            deletion.reaches(knowledge.generations)
+        adapters = await _adapters(settings, database, keys, operator, deletion, stack)
         await deletion.resume(operator)
         yield Core(
             settings=settings,
             operator=operator,
             database=database,
             registry=registry,
+            policies=policies,
             tenants_keys=ApiKeyAuthenticator(database),
             operator_keys=operator_keys,
-            embedder=embedder,
-            store=store,
+            embedder=knowledge.retriever.embedder,
+            knowledge=knowledge,
             ingestor=ingestor,
             spool=spool,
             parsers=parsers,
             deletion=deletion,
-            retriever=Retriever(store, embedder),
+            places=TenantPlaces(registry, knowledge.catalog, placement_of(knowledge.engine)),
+            retriever=knowledge.retriever,
+            reembedding=reembedding,
             usage=usage,
+            adapters=adapters,
         )
+
+
+async def _adapters(
+    settings: Settings,
+    database: Database,
+    keys: TenantKeys,
+    operator: OperatorContext,
+    deletion: TenantDeletion,
+    stack: AsyncExitStack,
+) -> AdapterStore:
+    """A deletion destroys the tenant's key first."""
+    deletion.clears(keys)
+    adapters = await open_adapters(settings, database, keys, operator, stack)
+    deletion.clears(adapters.registry)
+    return adapters
 
 
 def runtime_without_engine(core: Core) -> Runtime:
@@ -101,7 +145,10 @@ def runtime_without_engine(core: Core) -> Runtime:
     return Runtime(
         settings=core.settings,
         registry=core.registry,
+        policies=core.policies,
         deletion=core.deletion,
+        places=core.places,
+        transfer=TenantTransfer(core.ingestor),
         usage=core.usage,
         metrics=Metrics(),
         tenants_keys=core.tenants_keys,
@@ -111,8 +158,11 @@ def runtime_without_engine(core: Core) -> Runtime:
         ingestor=core.ingestor,
         spool=core.spool,
         parsers=core.parsers,
+        exporter=Exporter(core.ingestor, core.spool),
         embedder=core.embedder,
+        reembedding=core.reembedding,
         readiness=lambda: Readiness(False, "there is no engine in this process"),
+        adapters=core.adapters.parts,
     )
 
 
@@ -128,11 +178,3 @@ def _database_url(settings: Settings) -> str:
     if settings.database_url is not None:
         return settings.database_url
     return f"sqlite+aiosqlite:///{(settings.data_dir / 'bulkhead.db').absolute()}"
-
-
-def _refuse_what_is_not_built(settings: Settings) -> None:
-    """A setting that would be ignored silently is refused."""
-    if settings.qdrant_url is not None:
-        raise StartupError(
-            "This version keeps vectors in Qdrant Edge only. Unset BULKHEAD_QDRANT_URL."
-        )

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 from isolation.guard.links import LinkGuard
-from isolation.masking.detector import PresidioDetector
 from isolation.masking.masker import Masker
+from isolation.masking.workers import DetectorWorkers
 from isolation.namespaces import NamespaceDeriver
+from rag.export import Exporter
+from rag.transfer import TenantTransfer
+from serving.adapters.models import AdapterModels
 from serving.admission.concurrency import ValkeyConcurrency
+from serving.embedded.adapters import open_models
 from serving.embedded.core import Core
 from serving.embedded.engine import Engine, EngineKv, cache_scope, make_engine
 from serving.embedded.valkey import open_valkey
 from serving.engine.launch import Worker
 from serving.engine.tokens import ByteCounter, TokenCounter, TokenizerCounter
 from serving.gateway.chat import ChatOptions, ChatParts, ChatService
+from serving.gateway.refusal import Refusal
 from serving.gateway.runtime import DemoTenant, Readiness, Runtime
 from serving.key_files import derived_key
 from serving.metering.metrics import Metrics
@@ -45,9 +49,10 @@ async def open_gateway(
         stack.push_async_callback(engine.close)
         engine.start()
         core.deletion.clears(EngineKv(engine, ours=worker is not None))
-        masker = await _masker(settings, stack)
+        masker = await _masker(core, stack)
         if masker is not None:
             core.deletion.reaches(masker)
+        metrics = Metrics()
         model = worker.model if worker is not None else settings.model_path
         parts = ChatParts(
             engine=engine.client,
@@ -59,20 +64,29 @@ async def open_gateway(
             usage=core.usage,
             masker=masker,
             retriever=core.retriever if settings.retrieval == "on" else None,
+            refusal=_refusal(settings),
             guard=_guards(settings),
+            models=await _models(core, engine, metrics, stack),
         )
-        yield _runtime(core, engine, ChatService(parts, _options(settings)), demo)
+        yield _runtime(core, engine, ChatService(parts, _options(settings)), metrics, demo)
 
 
 def _runtime(
-    core: Core, engine: Engine, chat: ChatService, demo: Callable[[], Sequence[DemoTenant]]
+    core: Core,
+    engine: Engine,
+    chat: ChatService,
+    metrics: Metrics,
+    demo: Callable[[], Sequence[DemoTenant]],
 ) -> Runtime:
     return Runtime(
         settings=core.settings,
         registry=core.registry,
+        policies=core.policies,
         deletion=core.deletion,
+        places=core.places,
+        transfer=TenantTransfer(core.ingestor),
         usage=core.usage,
-        metrics=Metrics(),
+        metrics=metrics,
         tenants_keys=core.tenants_keys,
         operator_keys=core.operator_keys,
         chat=chat,
@@ -80,19 +94,29 @@ def _runtime(
         ingestor=core.ingestor,
         spool=core.spool,
         parsers=core.parsers,
+        exporter=Exporter(core.ingestor, core.spool),
         embedder=core.embedder,
+        reembedding=core.reembedding,
         readiness=lambda: Readiness(engine.ready, engine.detail),
         demo=demo,
+        adapters=core.adapters.parts,
     )
 
 
-async def _masker(settings: Settings, stack: AsyncExitStack) -> Masker | None:
-    if settings.masking == "off":
+async def _models(
+    core: Core, engine: Engine, metrics: Metrics, stack: AsyncExitStack
+) -> AdapterModels | None:
+    opened = open_models(core.settings, core.adapters, core.operator, engine.client, metrics)
+    return await stack.enter_async_context(opened)
+
+
+async def _masker(core: Core, stack: AsyncExitStack) -> Masker | None:
+    if core.settings.masking == "off":
         return None
     # Loading takes seconds, and the engine loads meanwhile.
-    masker = Masker(await asyncio.to_thread(PresidioDetector))
-    stack.callback(masker.close)
-    return masker
+    workers = await DetectorWorkers.start(core.settings.masking_workers)
+    stack.push_async_callback(workers.close)
+    return Masker(workers, core.policies)
 
 
 def _token_counter(model: Path | None) -> Callable[[], TokenCounter]:
@@ -103,6 +127,12 @@ def _token_counter(model: Path | None) -> Callable[[], TokenCounter]:
 def _guards(settings: Settings) -> Callable[[object], LinkGuard]:
     guard = LinkGuard(frozenset(host.lower() for host in settings.link_hosts))
     return lambda ctx: guard
+
+
+def _refusal(settings: Settings) -> Refusal | None:
+    if settings.refusal == "off" or settings.retrieval == "off":
+        return None
+    return Refusal(settings.refusal_threshold, settings.refusal_text, settings.refusal_texts)
 
 
 def _options(settings: Settings) -> ChatOptions:

@@ -106,6 +106,17 @@ class EngineClient:
         return self._worker
 
     @property
+    def incarnation(self) -> str:
+        """The worker's id: another one answers with nothing loaded.
+
+        Raises:
+            EngineUnavailableError: it is not known.
+        """
+        if self._worker is None:
+            raise EngineUnavailableError
+        return self._worker
+
+    @property
     def identified(self) -> bool:
         """Whether the worker is known, and has not answered as another one since."""
         return self._worker is not None
@@ -114,6 +125,8 @@ class EngineClient:
         self, operator: OperatorContext, route: str, body: Mapping[str, Any] | None = None
     ) -> dict[str, Any]:
         """One of the engine's other routes, `METHOD /path`, with an operator's proof.
+
+        An answer that is no JSON object comes back as `{"text": ...}`.
 
         Raises:
             EngineUnavailableError: it does not answer, or refuses.
@@ -168,9 +181,8 @@ class EngineClient:
             async with self._session.request(method, url, data=body, headers=headers) as response:
                 self._notice(response)
                 response.raise_for_status()
-                answer: dict[str, Any] = orjson.loads(await response.read())
-                return answer
-        except (aiohttp.ClientError, TimeoutError, orjson.JSONDecodeError) as error:
+                return _object(await response.read())
+        except (aiohttp.ClientError, TimeoutError) as error:
             raise EngineUnavailableError from error
 
     def _notice(self, response: aiohttp.ClientResponse) -> None:
@@ -273,6 +285,14 @@ def _deltas(line: bytes) -> list[Delta]:
             )
         )
     return deltas
+
+
+def _object(body: bytes) -> dict[str, Any]:
+    try:
+        answer = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        answer = None
+    return answer if isinstance(answer, dict) else {"text": body.decode(errors="replace")}
 
 
 def _cost(said: dict[str, Any] | None) -> Cost | None:

@@ -29,16 +29,31 @@ _COMMON_FLAGS = (
     *("--default-priority-value", "0"),
     *("--log-level-http", "warning"),
 )
+LORA_MODULES = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 _LOWEST_PORT, _PORTS = 20_000, 12_000
 # What a worker needs of this process's environment; the platform's own secrets are not in it.
 _PASSED_ON = ("PATH", "HOME", "LANG", "TMPDIR", "CUDA_VISIBLE_DEVICES", "LD_LIBRARY_PATH")
 
 
 @dataclass(frozen=True, slots=True)
+class Lora:
+    """Room for adapters in a worker.
+
+    rank: the highest. batch: how many different ones run at once, beside the base model. loaded:
+    how many it holds in host memory.
+    """
+
+    rank: int
+    batch: int
+    loaded: int
+
+
+@dataclass(frozen=True, slots=True)
 class Worker:
     """One worker to start. `slots` is how many requests it runs at once.
 
-    It is stopped and started anew when it does not answer within `start_seconds`.
+    It is stopped and started anew when it does not answer within `start_seconds`. lora: None for a
+    worker that serves the base model only.
     """
 
     engine: Path
@@ -47,6 +62,7 @@ class Worker:
     port: int
     slots: int
     start_seconds: float
+    lora: Lora | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +83,8 @@ def launch(worker: Worker, run: Path, trust: str | Path) -> Launched:
     trust: whose proofs it believes: the content of its trust file, or the operator's own file.
     """
     # No admin key: an operator's proof opens what SGLang would open to one.
-    api_key = secrets.token_urlsafe(32)
+    # Hexadecimal: one that began with a hyphen would be taken for an option.
+    api_key = secrets.token_hex(32)
     port = worker.port or free_port()
     arguments = [
         *("--model-path", str(worker.model), "--host", "127.0.0.1", "--port", str(port)),
@@ -75,6 +92,7 @@ def launch(worker: Worker, run: Path, trust: str | Path) -> Launched:
         *("--api-key", api_key, "--radix-cache-backend", BACKEND),
         *_COMMON_FLAGS,
         *(_CPU_FLAGS if worker.device == "cpu" else ()),
+        *(_lora_flags(worker.lora, worker.device) if worker.lora is not None else ()),
     ]
     if isinstance(trust, str):
         text, trust = trust, run / f"engine-{port}-trust.json"
@@ -83,7 +101,21 @@ def launch(worker: Worker, run: Path, trust: str | Path) -> Launched:
     content = {"device": worker.device, "arguments": arguments, "trust": str(trust.absolute())}
     write_private(config, json.dumps(content))
     argv = [str(python(worker.engine)), "-m", "serving.engine_plugin.worker", str(config)]
-    return Launched(f"http://127.0.0.1:{port}", api_key, Command(argv, _environment(worker.device)))
+    command = Command(argv, _environment(worker.device))
+    return Launched(f"http://127.0.0.1:{port}", api_key, command)
+
+
+def _lora_flags(lora: Lora, device: Device) -> tuple[str, ...]:
+    return (
+        "--enable-lora",
+        *("--max-lora-rank", str(lora.rank), "--lora-target-modules", *LORA_MODULES),
+        # SGLang counts the base model as one of a batch, and wants to hold at least a batch.
+        *("--max-loras-per-batch", str(lora.batch + 1)),
+        *("--max-loaded-loras", str(max(lora.loaded, lora.batch + 1))),
+        # A file that lacks a tensor is an error, and not an adapter that does half of it.
+        "--lora-strict-loading",
+        *(("--lora-backend", "torch_native") if device == "cpu" else ()),
+    )
 
 
 def free_port() -> int:

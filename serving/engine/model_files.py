@@ -44,8 +44,8 @@ def prepare_model(variant: ModelVariant, engine: Path, log: Path, progress: Prog
     Raises:
         StepFailedError: no space, no network, a wrong checksum, or a failed conversion.
     """
-    parent = user_cache_path("bulkhead") / "models"
-    folder = parent / f"{variant.name}-{_GGUF_SHA256[:8]}-{_CONVERSION}"
+    folder = model_folder(variant)
+    parent = folder.parent
     if folder.exists():
         progress(f"model: checking {variant.name}")
         if _intact(folder):
@@ -62,6 +62,12 @@ def prepare_model(variant: ModelVariant, engine: Path, log: Path, progress: Prog
         _make(variant, Path(making), engine, log, progress)
         (Path(making) / "out").replace(folder)
     return folder
+
+
+def model_folder(variant: ModelVariant) -> Path:
+    """Where it is, or will be, in the user's cache."""
+    parent = user_cache_path("bulkhead") / "models"
+    return parent / f"{variant.name}-{_GGUF_SHA256[:8]}-{_CONVERSION}"
 
 
 def _make(variant: ModelVariant, making: Path, engine: Path, log: Path, progress: Progress) -> None:

@@ -1,37 +1,48 @@
 """Who holds how much of the KV pool, and who gives up first. No tensors here, so it runs anywhere.
 
 An account is one tenant, under all its namespaces. It holds `resident` tokens of the prefix cache,
-of which `locked` are in use by its running requests and the rest can be evicted. Who gives up:
+of which `locked` are in use by its running requests and the rest can be evicted. What is reserved
+stays; the rest of the pool is shared by weight among the accounts that were used lately. Who gives:
 
 1. who is above its cap, the furthest above first;
-2. else who holds most beyond its reservation, relative to its weight (weighted max-min fairness);
-3. never what is reserved, and never what is locked.
+2. else, of those above their share, who was used least recently, down to its share;
+3. else who holds most for its weight.
 
-All is O(log n) in the number of accounts: heaps with lazily dropped entries.
+So a flood takes from itself, and among those that keep to their shares the cache is as good as one
+that knows no tenants. All is O(log n) in the number of accounts: heaps whose entries are checked
+when they come up.
 """
 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from serving.engine_plugin.claims import KvPolicy
 
+# An account that was not used for so long has no share until it is used again.
+IDLE_SECONDS = 300.0
 # Reservations together get at most half of the pool, however many were promised: the rest must be
 # enough for any one request to run. Counted in millionths, so that sums are exact.
 _WHOLE = 1_000_000
+
+_Heap = list[tuple[float, int, str]]
 
 
 @dataclass(slots=True)
 class Account:
     """One tenant's tokens.
 
-    surplus: tokens that can be evicted from it for anybody. version: of its entry in the heap.
+    surplus: tokens that can be evicted from it for anybody. shares: whether it was used lately.
+    version: of its current entry in the heaps.
     """
 
     name: str
     policy: KvPolicy = field(default_factory=KvPolicy)
+    used: float = 0.0
+    shares: bool = True
     resident: int = 0
     locked: int = 0
     evicted: int = 0
@@ -43,17 +54,28 @@ class Account:
         """Resident tokens that no running request uses."""
         return self.resident - self.locked
 
+    @property
+    def weight(self) -> int:
+        """In millionths; never nothing."""
+        return max(1, round(self.policy.weight * _WHOLE))
+
 
 class Accounts:
     """All accounts of one pool of `tokens`."""
 
-    def __init__(self, tokens: int) -> None:
+    def __init__(self, tokens: int, clock: Callable[[], float] = time.monotonic) -> None:
         self.tokens = tokens
+        self._clock = clock
         self._accounts: dict[str, Account] = {}
-        # Negated urgency first: (over its cap, load), version, name.
-        self._heap: list[tuple[tuple[float, float], int, str]] = []
         self._promised = 0
+        self._weights = 0
         self._reclaimable = 0
+        # Each account that can give stands in one of these, with its current version.
+        self._above_cap: _Heap = []
+        self._above_share: _Heap = []
+        self._within: _Heap = []
+        # Those that share, by when they were used last, or earlier.
+        self._recent: list[tuple[float, str]] = []
 
     def __iter__(self) -> Iterator[Account]:
         return iter(self._accounts.values())
@@ -66,15 +88,19 @@ class Accounts:
         return self._accounts.get(name)
 
     def open(self, name: str, policy: KvPolicy) -> Account:
-        """The account, with this policy from now on. What it holds stays as it is."""
+        """The account, used now, under this policy from now on. What it holds stays as it is."""
         account = self._accounts.get(name)
         if account is None:
-            account = self._accounts[name] = Account(name, KvPolicy(reserved=0.0))
-        if account.policy != policy:
-            more = _millionths(policy) - _millionths(account.policy)
-            account.policy = policy
-            self._promise(more)
-            self._changed(account)
+            account = self._accounts[name] = Account(name, KvPolicy(reserved=0.0), shares=False)
+        if account.shares:
+            self._weights -= account.weight
+        else:
+            heapq.heappush(self._recent, (self._clock(), name))
+        more = _millionths(policy) - _millionths(account.policy)
+        account.policy, account.used, account.shares = policy, self._clock(), True
+        self._weights += account.weight
+        self._promise(more)
+        self._changed(account)
         return account
 
     def close(self, name: str) -> None:
@@ -83,6 +109,8 @@ class Accounts:
         if account.resident:
             raise ValueError("an account that holds tokens cannot be closed")
         del self._accounts[name]
+        if account.shares:
+            self._weights -= account.weight
         self._promise(-_millionths(account.policy))
 
     def change(self, account: Account, *, resident: int = 0, locked: int = 0) -> None:
@@ -116,23 +144,84 @@ class Accounts:
         cap = account.policy.cap
         return max(0, account.resident - int(cap * self.tokens)) if cap > 0 else 0
 
-    def next_to_give(self) -> Account | None:
-        """The account that gives up next, None if nobody can.
+    def above_share(self, account: Account) -> int:
+        """Tokens above its reservation and its share of what nobody reserved."""
+        spare = account.resident - self.reserved(account)
+        if not account.shares or not self._weights:
+            return max(0, spare)
+        rest = self.tokens - self.reserved_in_all()
+        return max(0, spare - rest * account.weight // self._weights)
 
-        Accounts that cannot give are passed over, and come back when they change.
-        """
-        while self._heap:
-            _, version, name = self._heap[0]
-            account = self._accounts.get(name)
-            if account is None or account.version != version or not account.surplus:
-                heapq.heappop(self._heap)
-                continue
-            return account
-        return None
+    def next_to_give(self) -> tuple[Account, int] | None:
+        """Who gives up next, and how much of it before another one is asked. None: nobody can."""
+        self._let_idle_go()
+        if account := self._first(self._above_cap):
+            return account, min(account.surplus, self.excess(account))
+        while (account := self._first(self._within)) and self.above_share(account):
+            self._move(self._within, self._above_share, account.used)
+        while account := self._first(self._above_share):
+            if more := self.above_share(account):
+                return account, min(account.surplus, more)
+            self._move(self._above_share, self._within, -self._level(account))
+        account = self._first(self._within)
+        return (account, account.surplus) if account else None
 
     def pass_over(self, account: Account) -> None:
         """It cannot give now, whatever the numbers say; it is asked again when they change."""
         account.version += 1
+
+    def _changed(self, account: Account) -> None:
+        account.version += 1
+        spare = account.resident - self.reserved(account)
+        surplus = max(0, min(account.evictable, spare))
+        self._reclaimable += surplus - account.surplus
+        account.surplus = surplus
+        if not surplus:
+            return
+        if excess := self.excess(account):
+            self._push(self._above_cap, -excess, account)
+        elif self.above_share(account):
+            self._push(self._above_share, account.used, account)
+        else:
+            self._push(self._within, -self._level(account), account)
+
+    def _level(self, account: Account) -> float:
+        return (account.resident - self.reserved(account)) / account.weight
+
+    def _push(self, heap: _Heap, urgency: float, account: Account) -> None:
+        heapq.heappush(heap, (urgency, account.version, account.name))
+        if len(heap) > 64 + 8 * len(self._accounts):
+            heap[:] = [entry for entry in heap if self._current(entry)]
+            heapq.heapify(heap)
+
+    def _current(self, entry: tuple[float, int, str]) -> Account | None:
+        account = self._accounts.get(entry[2])
+        return account if account is not None and account.version == entry[1] else None
+
+    def _first(self, heap: _Heap) -> Account | None:
+        while heap:
+            if account := self._current(heap[0]):
+                return account
+            heapq.heappop(heap)
+        return None
+
+    def _move(self, source: _Heap, target: _Heap, urgency: float) -> None:
+        _, version, name = heapq.heappop(source)
+        heapq.heappush(target, (urgency, version, name))
+
+    def _let_idle_go(self) -> None:
+        idle = self._clock() - IDLE_SECONDS
+        while self._recent and self._recent[0][0] < idle:
+            _, name = heapq.heappop(self._recent)
+            account = self._accounts.get(name)
+            if account is None or not account.shares:
+                continue
+            if account.used >= idle:
+                heapq.heappush(self._recent, (account.used, name))
+                continue
+            account.shares = False
+            self._weights -= account.weight
+            self._changed(account)
 
     def _divisor(self) -> int:
         return max(_WHOLE, 2 * self._promised)
@@ -143,26 +232,6 @@ class Accounts:
         if self._divisor() != before:
             for account in self._accounts.values():
                 self._changed(account)
-
-    def _changed(self, account: Account) -> None:
-        account.version += 1
-        spare = account.resident - self.reserved(account)
-        surplus = max(0, min(account.evictable, spare))
-        self._reclaimable += surplus - account.surplus
-        account.surplus = surplus
-        if not surplus:
-            return
-        weight = max(account.policy.weight, 1e-6)
-        load = (account.resident - account.policy.reserved * self.tokens) / weight
-        entry = ((-float(self.excess(account)), -load), account.version, account.name)
-        heapq.heappush(self._heap, entry)
-        if len(self._heap) > 64 + 8 * len(self._accounts):
-            self._compact()
-
-    def _compact(self) -> None:
-        current = {account.name: account.version for account in self._accounts.values()}
-        self._heap = [entry for entry in self._heap if current.get(entry[2]) == entry[1]]
-        heapq.heapify(self._heap)
 
 
 def _millionths(policy: KvPolicy) -> int:

@@ -15,7 +15,7 @@ from typing import Any
 
 from serving.engine_plugin.cpu import prepare_process
 
-_TENANTS, _TOKENS, _ROUNDS = 20, 8, 200
+_TENANTS, _TOKENS, _ROUNDS = 20, 64, 200
 
 
 def main() -> None:
@@ -69,7 +69,7 @@ def _evicted_and_filled(tree: Any, number: int) -> float:
     begun = time.perf_counter()
     result = tree.evict(EvictParams(num_tokens=_TOKENS))
     taken = time.perf_counter() - begun
-    if result.num_tokens_evicted != _TOKENS:
+    if result.num_tokens_evicted < _TOKENS:
         raise RuntimeError("a prefix of full length was to be evicted")
     _insert(tree, number)
     return taken

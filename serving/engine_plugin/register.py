@@ -12,15 +12,28 @@ from serving.engine_plugin import (
     attestation,
     budgets,
     control,
+    cpu_attention,
     front,
     hooks,
+    lora,
     metering,
     redaction,
     scrub,
 )
 from serving.engine_plugin.identity import identity
 
-_PARTS = (attestation, redaction, front, admission, control, budgets, scrub, metering)
+_PARTS = (
+    attestation,
+    redaction,
+    front,
+    admission,
+    control,
+    budgets,
+    scrub,
+    metering,
+    lora,
+    cpu_attention,
+)
 
 
 def register() -> None:

@@ -70,11 +70,15 @@ class TenantRadixCache(PublicTree):
 
     def evict(self, params: EvictParams) -> EvictResult:
         started, evicted = time.perf_counter(), 0
-        while evicted < params.num_tokens:
-            account = self.accounts.next_to_give()
-            if account is None:
+        while (needed := params.num_tokens - evicted) > 0:
+            given = self.accounts.next_to_give()
+            if given is None:
                 break
-            if freed := self._evict_of(account, account.surplus, leaves=1):
+            account, most = given
+            # A little more than is needed: else each decoding step would evict a few tokens.
+            if freed := self._evict_of(
+                account, min(most, max(needed, self.accounts.tokens // 256))
+            ):
                 evicted += freed
             else:  # less than a page
                 self.accounts.pass_over(account)
@@ -145,17 +149,16 @@ class TenantRadixCache(PublicTree):
                 return node
         return None
 
-    def _evict_of(self, account: Account, tokens: int, leaves: int | None = None) -> int:
+    def _evict_of(self, account: Account, tokens: int) -> int:
         """Free up to `tokens` of one account, in whole pages; how many it were."""
         evicted = 0
-        while evicted < tokens and leaves != 0:
+        while evicted < tokens:
             leaf = self._oldest_leaf(account)
             if leaf is None:
                 break
             if not (freed := self._evict_leaf(leaf, tokens - evicted)):
                 break
             evicted += freed
-            leaves = None if leaves is None else leaves - 1
         return evicted
 
     def _evict_leaf(self, leaf: Node, most: int) -> int:

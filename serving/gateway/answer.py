@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from rag.documents import Passage
 from rag.prompt import marked_sources
 from serving.engine.client import TokenUsage
-from serving.gateway.ports import Guard
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,14 +39,14 @@ class AnswerEnd:
 AnswerPart = AnswerText | AnswerEnd
 
 
-def cite(sources: Sequence[Passage], answer: str, guard: Guard) -> list[Citation]:
+def cite(sources: Sequence[Passage], answer: str, clean: Callable[[str], str]) -> list[Citation]:
     """The answer's citations, best first; quotes are guarded like the answer itself."""
     marked = marked_sources(answer, sources)
     return [
         Citation(
             document_id=source.document_id,
-            title=guard.clean(source.title),
-            quote=guard.clean(source.text),
+            title=clean(source.title),
+            quote=clean(source.text),
             cited=index in marked,
         )
         for index, source in enumerate(sources)

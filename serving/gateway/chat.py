@@ -8,22 +8,30 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 
+import structlog
+
 from isolation.context import TenantContext, require_tenant
 from isolation.namespaces import CacheScope, NamespaceDeriver
 from isolation.streaming import Chain, StreamTransform
 from rag.documents import Passage
 from rag.prompt import Message, Prompt, assemble
+from rag.retrieval.follow_up import Question, question_of
+from rag.retrieval.small_talk import is_small_talk
 from serving.admission.context_cap import check_context
-from serving.engine.client import Delta, EngineClient, Job, TenantEngine
+from serving.engine.client import Delta, EngineClient, Job, TenantEngine, TokenUsage
 from serving.engine.tokens import TokenCounter
-from serving.errors import EngineUnavailableError, ModelNotFoundError
+from serving.errors import EngineUnavailableError
 from serving.gateway.answer import AnswerEnd, AnswerPart, AnswerText, cite
 from serving.gateway.chat_request import ChatRequest
-from serving.gateway.ports import Concurrency, Guard, Masker, Queue, Retrieval, Vault
+from serving.gateway.model_choice import ModelChoice, choose_model
+from serving.gateway.ports import Concurrency, Guard, Lease, Masker, Models, Queue, Retrieval, Vault
+from serving.gateway.refusal import Refusal
 from serving.metering.meter import Meter
 from serving.metering.usage import UsageSink
 
-BASE_MODEL = "base"
+log = structlog.get_logger(__name__)
+
+_NO_TOKENS = TokenUsage(0, 0, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +48,9 @@ class ChatOptions:
 class ChatParts:
     """The shared parts. None of them shows a tenant's state before it is bound.
 
-    `engine` raises `EngineUnavailableError` until a probed engine is there; `masker` and
-    `retriever` are None where the operator switched them off.
+    `engine` raises `EngineUnavailableError` until a probed engine is there; `masker`,
+    `retriever` and `refusal` are None where the operator switched them off, as `models` is: base
+    model only.
     """
 
     engine: Callable[[], EngineClient]
@@ -53,7 +62,9 @@ class ChatParts:
     usage: UsageSink
     masker: Masker | None
     retriever: Retrieval | None
+    refusal: Refusal | None
     guard: Callable[[TenantContext], Guard]
+    models: Models | None = None
 
 
 class ChatService:
@@ -93,20 +104,30 @@ class TenantChat:
             RequestRefusedError: the request is refused; always before the first piece, except
                 for an engine that breaks off in the middle.
         """
-        if request.model != BASE_MODEL:
-            raise ModelNotFoundError
+        model = await self._model(request.model)
         engine = self._parts.engine()
-        meter = Meter(self._ctx, secrets.token_hex(16), BASE_MODEL)
+        meter = Meter(self._ctx, secrets.token_hex(16), model.name)
         async with self._parts.limiter.of(self._ctx).slot(meter.request_id):
             try:
-                prepared = await self._prepare(request, meter)
-                async with aclosing(self._generate(engine, prepared, meter)) as parts:
+                prepared = await self._prepare(request, model, meter)
+                if isinstance(prepared, str):
+                    yield AnswerText(meter.emitted(prepared))
+                    yield AnswerEnd("stop", [], _NO_TOKENS)
+                    return
+                async with aclosing(self._generate(engine, model, prepared, meter)) as parts:
                     async for part in parts:
                         yield part
             finally:
                 await self._parts.usage.of(self._ctx).record(meter.record())
 
-    async def _prepare(self, request: ChatRequest, meter: Meter) -> _Prepared:
+    async def _model(self, name: str) -> ModelChoice:
+        models = self._parts.models
+        return await choose_model(None if models is None else models.of(self._ctx), name)
+
+    async def _prepare(
+        self, request: ChatRequest, model: ModelChoice, meter: Meter
+    ) -> _Prepared | str:
+        """What to generate, or what to say without generating."""
         conversation = [turn.message() for turn in request.messages]
         max_tokens = request.output_limit or self._options.default_max_tokens
         tokens = self._parts.tokens()
@@ -114,34 +135,56 @@ class TenantChat:
         asked = tokens.count_messages(_as_dicts(conversation))
         passage_budget = self._options.passage_tokens if self._parts.retriever else 0
         check_context(self._ctx, asked + passage_budget + max_tokens)
-        masked, vault = await self._mask(conversation)
-        passages = await self._retrieve(conversation[-1].content)
+        # The original text: the search stays inside the gateway, and a placeholder finds nothing.
+        question = question_of(conversation)
+        talk = self._parts.retriever is None or is_small_talk(question.text)
+        passages = [] if talk else await self._retrieve(question)
+        if not talk and (said := self._refused(question, passages)):
+            return said
+        model.prefetch()
+        masked, masked_passages, vault = await self._mask(conversation, passages)
         prompt = assemble(
             self._ctx,
             masked,
-            passages,
+            masked_passages,
             token_budget=passage_budget,
             count_tokens=tokens.count,
         )
         prompt_tokens = tokens.count_messages(_as_dicts(prompt.messages))
         check_context(self._ctx, prompt_tokens + max_tokens)
         meter.prepared(prompt_tokens, len(prompt.sources))
+        # What the customer is shown of a source is the source, not what the engine saw of it.
+        sources = _originals(prompt.sources, passages)
         return _Prepared(
-            self._job(request, prompt, max_tokens, meter), prompt_tokens, prompt.sources, vault
+            self._job(request, prompt, max_tokens, meter), prompt_tokens, sources, vault
         )
 
-    async def _mask(self, conversation: list[Message]) -> tuple[list[Message], Vault | None]:
+    async def _mask(
+        self, conversation: list[Message], passages: list[Passage]
+    ) -> tuple[list[Message], list[Passage], Vault | None]:
         if self._parts.masker is None:
-            return conversation, None
-        masked = await self._parts.masker.mask(self._ctx, [turn.content for turn in conversation])
+            return conversation, passages, None
+        masked = await self._parts.masker.mask(
+            self._ctx,
+            [turn.content for turn in conversation],
+            [passage.text for passage in passages],
+        )
         turns = zip(conversation, masked.texts, strict=True)
-        return [replace(turn, content=text) for turn, text in turns], masked.vault
+        sources = zip(passages, masked.documents, strict=True)
+        return (
+            [replace(turn, content=text) for turn, text in turns],
+            [replace(passage, text=text) for passage, text in sources],
+            masked.vault,
+        )
 
-    async def _retrieve(self, question: str) -> list[Passage]:
-        # The original text: the search stays inside the gateway, and a placeholder finds nothing.
+    async def _retrieve(self, question: Question) -> list[Passage]:
         if self._parts.retriever is None:
             return []
         return await self._parts.retriever.of(self._ctx).search(question, limit=self._options.top_k)
+
+    def _refused(self, question: Question, passages: list[Passage]) -> str | None:
+        refusal = self._parts.refusal
+        return None if refusal is None else refusal.of(self._ctx, question, passages)
 
     def _job(self, request: ChatRequest, prompt: Prompt, max_tokens: int, meter: Meter) -> Job:
         return Job(
@@ -152,15 +195,17 @@ class TenantChat:
         )
 
     async def _generate(
-        self, engine: EngineClient, prepared: _Prepared, meter: Meter
+        self, engine: EngineClient, model: ModelChoice, prepared: _Prepared, meter: Meter
     ) -> AsyncGenerator[AnswerPart, None]:
-        namespace = self._parts.namespaces.derive(self._ctx, self._parts.scope)
         out = self._outward(prepared.vault)
         deadline = time.monotonic() + self._options.queue_seconds
         queue = self._parts.queue.of(self._ctx)
-        async with queue.turn(prompt_tokens=prepared.prompt_tokens, deadline=deadline) as turn:
+        async with (
+            queue.turn(prompt_tokens=prepared.prompt_tokens, deadline=deadline) as turn,
+            model.lease(deadline) as lease,
+        ):
             meter.started()
-            stream = _metered(engine.of(self._ctx, namespace), prepared.job, meter)
+            stream = self._stream(engine, lease, prepared.job, meter)
             async with aclosing(stream) as deltas:
                 async for delta in deltas:
                     if delta.text:
@@ -169,12 +214,27 @@ class TenantChat:
                         yield AnswerText(meter.emitted(text))
         if text := out.flush():
             yield AnswerText(meter.emitted(text))
-        citations = cite(prepared.sources, meter.answer, self._parts.guard(self._ctx))
+        citations = cite(prepared.sources, meter.answer, self._clean(prepared.vault))
+        if prepared.vault is not None and prepared.vault.tripped:
+            log.warning("canary_in_answer", tenant=self._ctx.tenant_id, request=meter.request_id)
         yield AnswerEnd(meter.finish_reason, citations, meter.tokens)
+
+    def _stream(
+        self, engine: EngineClient, lease: Lease, job: Job, meter: Meter
+    ) -> AsyncGenerator[Delta, None]:
+        """The engine's pieces. Namespace and job name the adapter by the same one load of it."""
+        scope = replace(self._parts.scope, adapter=lease.engine_name)
+        own = engine.of(self._ctx, self._parts.namespaces.derive(self._ctx, scope))
+        return lease.guarded(_metered(own, replace(job, adapter=lease.engine_name), meter))
 
     def _outward(self, vault: Vault | None) -> StreamTransform:
         guard = self._parts.guard(self._ctx).stream()
-        return Chain([vault.stream(self._ctx), guard]) if vault else guard
+        return Chain([vault.answer(self._ctx), guard]) if vault else guard
+
+    def _clean(self, vault: Vault | None) -> Callable[[str], str]:
+        """Sources are shown as they are, but for what must not leave."""
+        guard = self._parts.guard(self._ctx)
+        return guard.clean if vault is None else lambda text: guard.clean(vault.clean(text))
 
 
 async def _metered(engine: TenantEngine, job: Job, meter: Meter) -> AsyncGenerator[Delta, None]:
@@ -189,6 +249,16 @@ async def _metered(engine: TenantEngine, job: Job, meter: Meter) -> AsyncGenerat
     except BaseException:
         meter.settled(await engine.settle(job))
         raise
+
+
+def _originals(sources: list[Passage], passages: list[Passage]) -> list[Passage]:
+    """The passages that the prompt's sources were, before masking and cutting."""
+    found = {_place(passage): passage for passage in passages}
+    return [found[_place(source)] for source in sources]
+
+
+def _place(passage: Passage) -> tuple[str, str, int]:
+    return passage.document_id, passage.version, passage.ordinal
 
 
 def _as_dicts(messages: list[Message]) -> list[dict[str, str]]:

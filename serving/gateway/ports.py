@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import Protocol
+from typing import Any, Protocol
 
 from isolation.context import OperatorContext, TenantContext
 from isolation.streaming import StreamTransform
 from rag.catalog import CatalogEntry
 from rag.documents import Passage, Source
+from rag.export import DocumentBegins
 from rag.filters import Where
+from rag.retrieval.follow_up import Question
+from serving.adapters.ports import AdapterRecord
+from serving.engine.client import Delta
 
 
 class Vault(Protocol):
     """One request's placeholders and what they stand for."""
 
-    def stream(self, ctx: TenantContext) -> StreamTransform:
-        """Restores placeholders in a stream, cut anywhere."""
+    @property
+    def tripped(self) -> int:
+        """How many canaries were removed."""
+
+    def answer(self, ctx: TenantContext) -> StreamTransform:
+        """Restores placeholders in an answer, cut anywhere, and keeps foreign data in."""
+
+    def clean(self, text: str) -> str:
+        """A source that is shown as it is, without canaries."""
 
 
 class Masked(Protocol):
@@ -28,6 +39,10 @@ class Masked(Protocol):
         """In the order they came."""
 
     @property
+    def documents(self) -> list[str]:
+        """The passages' texts, in the order they came."""
+
+    @property
     def vault(self) -> Vault:
         """What the placeholders stand for."""
 
@@ -35,8 +50,14 @@ class Masked(Protocol):
 class Masker(Protocol):
     """Replaces personal data by numbered placeholders."""
 
-    async def mask(self, ctx: TenantContext, texts: Sequence[str]) -> Masked:
-        """All turns of one conversation, in order."""
+    async def mask(
+        self, ctx: TenantContext, texts: Sequence[str], documents: Sequence[str] = ()
+    ) -> Masked:
+        """All turns of one conversation, in order, and the passages that go with it.
+
+        Raises:
+            ContentBlockedError: the tenant's policy does not let something in them pass.
+        """
 
 
 class Guard(Protocol):
@@ -52,7 +73,9 @@ class Guard(Protocol):
 class TenantRetrieval(Protocol):
     """One tenant's search."""
 
-    async def search(self, text: str, *, limit: int, where: Where | None = None) -> list[Passage]:
+    async def search(
+        self, question: Question, *, limit: int, where: Where | None = None
+    ) -> list[Passage]:
         """The best passages, best first."""
 
 
@@ -60,6 +83,37 @@ class Retrieval(Protocol):
     """Search. Bind it first."""
 
     def of(self, ctx: TenantContext) -> TenantRetrieval:
+        """The tenant's own."""
+
+
+class Lease(Protocol):
+    """A hold on what answers a request: the base model, or an adapter in the engine."""
+
+    @property
+    def engine_name(self) -> str:
+        """What the engine calls it: opaque, new at every load. Empty: the base model."""
+
+    def guarded(self, stream: AsyncGenerator[Delta, None]) -> AsyncGenerator[Delta, None]:
+        """The stream, until its end or until the adapter is taken out of service."""
+
+
+class TenantModels(Protocol):
+    """One tenant's adapters."""
+
+    async def resolve(self, model: str) -> AdapterRecord:
+        """The adapter that is meant; raises ModelNotFoundError."""
+
+    def prefetch(self, record: AdapterRecord) -> None:
+        """Begin to load it."""
+
+    def lease(self, record: AdapterRecord, deadline: float) -> AbstractAsyncContextManager[Lease]:
+        """Holds it in the engine; waits for a place until `deadline` (monotonic, seconds)."""
+
+
+class Models(Protocol):
+    """Adapters as models. Bind it first."""
+
+    def of(self, ctx: TenantContext) -> TenantModels:
         """The tenant's own."""
 
 
@@ -134,6 +188,26 @@ class Ingestion(Protocol):
 
     def of(self, ctx: TenantContext) -> TenantIngestion:
         """The tenant's own."""
+
+
+TenantPieces = AsyncGenerator[DocumentBegins | str, None]
+
+
+class Exporter(Protocol):
+    """A tenant's own documents, out again."""
+
+    def pieces(self, ctx: TenantContext) -> TenantPieces:
+        """Each document, and then its text."""
+
+
+class Reembedding(Protocol):
+    """All vectors anew with another model, in the background."""
+
+    async def start(self, operator: OperatorContext, embedding: str) -> None:
+        """Begin; raises ReembeddingRunsError while one is under way."""
+
+    def status(self, operator: OperatorContext) -> dict[str, Any]:
+        """How far it is."""
 
 
 class TenantAuthenticator(Protocol):

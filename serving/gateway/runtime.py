@@ -8,13 +8,21 @@ from dataclasses import dataclass
 from rag.embedding.port import Embedder
 from rag.reading.parsers import Parsers
 from rag.spool import Spool
+from rag.transfer import TenantTransfer
+from serving.adapters.registry import AdapterRegistry
+from serving.adapters.uploads import Uploads
 from serving.control.deletion import TenantDeletion
+from serving.control.placement import TenantPlaces
+from serving.control.policies import PolicyRegistry
+from serving.control.residency import ResidencyLedger
 from serving.control.tenants import TenantRegistry
 from serving.control.usage import UsageLedger
 from serving.gateway.chat import ChatService
 from serving.gateway.ports import (
+    Exporter,
     Ingestion,
     OperatorAuthenticator,
+    Reembedding,
     Retrieval,
     TenantAuthenticator,
 )
@@ -43,16 +51,29 @@ class DemoTenant:
 
 
 @dataclass(frozen=True, slots=True)
+class AdapterParts:
+    """Adapters, as the routes see them."""
+
+    registry: AdapterRegistry
+    uploads: Uploads
+    residency: ResidencyLedger
+
+
+@dataclass(frozen=True, slots=True)
 class Runtime:
     """Everything the routes reach. Shared parts only: each is bound to a tenant at its use.
 
     chat: None in a process that has no engine (the command line, without a gateway).
     demo: what the chat page may offer, in demo mode.
+    adapters: None where the operator switched them off.
     """
 
     settings: Settings
     registry: TenantRegistry
+    policies: PolicyRegistry
     deletion: TenantDeletion
+    places: TenantPlaces
+    transfer: TenantTransfer
     usage: UsageLedger
     metrics: Metrics
     tenants_keys: TenantAuthenticator
@@ -62,6 +83,9 @@ class Runtime:
     ingestor: Ingestion
     spool: Spool
     parsers: Parsers
+    exporter: Exporter
     embedder: Embedder
+    reembedding: Reembedding
     readiness: Callable[[], Readiness]
     demo: Callable[[], Sequence[DemoTenant]] = tuple
+    adapters: AdapterParts | None = None

@@ -29,6 +29,18 @@ class Metrics:
             "bulkhead_engine_ready", "1 while a probed engine is there.", registry=self.registry
         )
 
+        self.adapter_loads = Counter(
+            "bulkhead_adapter_loads_total",
+            "Adapters loaded into the engine; reload: soon after they were evicted.",
+            ("kind",),
+            registry=self.registry,
+        )
+        self.adapter_waits = Counter(
+            "bulkhead_adapter_waits_total",
+            "Times that a request waited for a place for its adapter.",
+            registry=self.registry,
+        )
+
     def exposition(self) -> bytes:
         """Prometheus' text format."""
         return generate_latest(self.registry)

@@ -17,6 +17,7 @@ from starlette.types import ASGIApp
 
 from evals.contract.target import Account
 from isolation.context import TenantContext
+from isolation.guard.links import LinkGuard
 from isolation.namespaces import CacheScope, NamespaceDeriver
 from isolation.tenant_id import TenantId, tenant_id
 from isolation.testing.contexts import operator_for_tests, tenant_for_tests
@@ -24,6 +25,7 @@ from rag.catalog import CatalogEntry
 from rag.documents import Document, Passage
 from rag.errors import DocumentNotFoundError
 from rag.filters import Where
+from rag.retrieval.follow_up import Question
 from serving.control.authentication import ApiKeyAuthenticator
 from serving.control.database import Database
 from serving.control.tenants import TenantRegistry
@@ -85,9 +87,11 @@ class Shelf:
     library: Library
     tenant: TenantId
 
-    async def search(self, text: str, *, limit: int, where: Where | None = None) -> list[Passage]:
+    async def search(
+        self, question: Question, *, limit: int, where: Where | None = None
+    ) -> list[Passage]:
         # A filter only narrows, and nothing planted has metadata: it is not applied here.
-        words = _words(text)
+        words = _words(question.text)
         found = [
             Passage(owner, name, "v1", 0, document.title, document.text, float(score))
             for (owner, name), document in self.library.documents.items()
@@ -126,7 +130,12 @@ class OneForAllLedger(UsageLedger):
 
 @asynccontextmanager
 async def gateway(
-    folder: Path, *, library: Library, salted: bool = True, one_ledger: bool = False
+    folder: Path,
+    *,
+    library: Library,
+    salted: bool = True,
+    one_ledger: bool = False,
+    guarded: bool = True,
 ) -> AsyncGenerator[tuple[ASGIApp, Sequence[Account]], None]:
     """The application, and an account of each of two tenants."""
     database = await Database.open(f"sqlite+aiosqlite:///{folder}/bulkhead.db")
@@ -134,25 +143,27 @@ async def gateway(
     ledger.start()
     async with PrefixEngine(salted=salted).serving() as url:
         engine = EngineClient(url, model="m", api_key="k", signer=signer_for_tests())
-        parts = runtime(
-            engine, search=Search(), limiter=Limiter(), ledger=Ledger(), files=Files(folder)
-        )
+        files = Files(folder / "uploads")
+        parts = runtime(engine, search=Search(), limiter=Limiter(), ledger=Ledger(), files=files)
         parts = replace(
             parts,
             registry=TenantRegistry(database),
             tenants_keys=ApiKeyAuthenticator(database),
             usage=ledger,
-            chat=_chat(engine, library, ledger),
+            chat=_chat(engine, library, ledger, guarded),
             retriever=library,
             ingestor=library,
         )
         yield create_app(parts), [await _account(parts.registry, name) for name in TENANTS]
         await engine.close()
+        files.parsers.close()
     await ledger.close()
     await database.close()
 
 
-def _chat(engine: EngineClient, library: Library, ledger: UsageLedger) -> ChatService:
+def _chat(
+    engine: EngineClient, library: Library, ledger: UsageLedger, guarded: bool
+) -> ChatService:
     parts = ChatParts(
         engine=lambda: engine,
         tokens=ByteCounter,
@@ -163,7 +174,8 @@ def _chat(engine: EngineClient, library: Library, ledger: UsageLedger) -> ChatSe
         usage=ledger,
         masker=Masker(),
         retriever=library,
-        guard=lambda ctx: Guard(),
+        refusal=None,
+        guard=lambda ctx: LinkGuard() if guarded else Guard(),
     )
     return ChatService(parts, ChatOptions(3, 1_000, 64, 5))
 

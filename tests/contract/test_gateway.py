@@ -13,9 +13,16 @@ from tests.contract.gateway import Library, gateway
 
 
 async def _judged(
-    folder: Path, library: Library, *, salted: bool = True, one_ledger: bool = False
+    folder: Path,
+    library: Library,
+    *,
+    salted: bool = True,
+    one_ledger: bool = False,
+    guarded: bool = True,
 ) -> dict[str, Checks]:
-    async with gateway(folder, library=library, salted=salted, one_ledger=one_ledger) as started:
+    async with gateway(
+        folder, library=library, salted=salted, one_ledger=one_ledger, guarded=guarded
+    ) as started:
         app, (a, b) = started
         transport = httpx.ASGITransport(app, raise_app_exceptions=False)
         async with reached("http://gateway", a, b, transport=transport) as pair:
@@ -47,6 +54,10 @@ async def test_an_engine_that_ignores_the_namespace_is_caught(tmp_path: Path) ->
 
 async def test_a_ledger_that_mixes_up_accounts_is_caught(tmp_path: Path) -> None:
     assert _leaks(await _judged(tmp_path, Library(), one_ledger=True)) == {"usage"}
+
+
+async def test_an_answer_that_nobody_guards_is_caught(tmp_path: Path) -> None:
+    assert _leaks(await _judged(tmp_path, Library(), guarded=False)) == {"output"}
 
 
 def _leaks(results: dict[str, Checks]) -> set[str]:

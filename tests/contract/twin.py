@@ -7,6 +7,7 @@ suite that passes everything proves nothing.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -20,6 +21,8 @@ KEYS = {
     "bk_bbbbbbbbbbbbbbbb_" + "B" * 43: "birch",
 }
 _ALLOWED = {"model", "messages", "max_tokens", "stream", "stream_options"}
+_LINK = re.compile(r"(?:https?:)?//\S+", re.IGNORECASE)
+_EMAIL = re.compile(r"\S+@[\w-]+(?:\.[\w-]+)+")
 _SYSTEM = ["You", "are", "a", "shop", "'s", "assistant", "."]
 
 
@@ -37,6 +40,7 @@ class Twin:
         self.documents: dict[tuple[str, str], str] = {}
         self._requests = dict.fromkeys(KEYS.values(), 0)
         self._tokens = dict.fromkeys(KEYS.values(), 0)
+        self._vault: dict[str, dict[str, str]] = {}
         self._prefixes: dict[str, list[list[str]]] = {}
 
     def app(self) -> Starlette:
@@ -91,6 +95,7 @@ class Twin:
 
     async def _put(self, request: Request) -> Response:
         tenant, body = self._tenant(request), await request.json()
+        self._require(body, isinstance(body.get("text"), str))
         owner = self._owner(body["id"], tenant) if self._has("documents: ids are global") else None
         if self._has("documents: all of the same id are replaced"):
             for key in [key for key in self.documents if key[1] == body["id"]]:
@@ -129,6 +134,7 @@ class Twin:
 
     async def _search(self, request: Request) -> Response:
         tenant, body = self._tenant(request), await request.json()
+        self._require(body, isinstance(body.get("query"), str))
         if self._has("search: the body chooses the tenant"):
             tenant = body.get("tenant_id", tenant)
         if self._has("search: the query is a filter language") and "OR 1=1" in body["query"]:
@@ -168,6 +174,7 @@ class Twin:
             raise _RefusedError(400, "parameter_not_allowed")
         if set(body) - _ALLOWED and not self._has("controls: they are taken"):
             raise _RefusedError(400, "parameter_not_allowed")
+        self._require(body, _is_chat(body))
         self._count(tenant)
         question = body["messages"][-1]["content"]
         streamed = bool(body.get("stream"))
@@ -179,12 +186,42 @@ class Twin:
         text = found[0][1] if found else "I do not know."
         if self._has("chat: it obeys injected instructions") and "Ignore" in question:
             text = " ".join(self.documents.values())
-        citations = [{"document_id": d, "title": d, "quote": q, "cited": True} for d, q in found]
-        usage = {"prompt_tokens_details": {"cached_tokens": self._cached(tenant, question)}}
+        text = f"{self._unmasked(tenant, question)} {self._guarded('answers', streamed, text)}"
+        citations = [
+            {
+                "document_id": name,
+                "title": name,
+                "quote": self._guarded("citations", streamed, quote),
+                "cited": True,
+            }
+            for name, quote in found
+        ]
+        said = " ".join(message["content"] for message in body["messages"])
+        usage = {"prompt_tokens_details": {"cached_tokens": self._cached(tenant, said)}}
         if not streamed:
             choice = {"message": {"role": "assistant", "content": text}}
             return JSONResponse({"choices": [choice], "citations": citations, "usage": usage})
         return StreamingResponse(_events(text, citations, usage), media_type="text/event-stream")
+
+    def _require(self, body: dict[str, Any], well_formed: bool) -> None:
+        if not well_formed:
+            quoted = self._has("refusals: they quote the body")
+            raise _RefusedError(400, f"invalid: {body}" if quoted else "invalid_request")
+
+    def _guarded(self, what: str, streamed: bool, text: str) -> str:
+        """Without links, where nothing is broken."""
+        fault = f"output: links stay in {what}"
+        leaks = self._has(fault) or (streamed and self._has(f"{fault} that are streamed"))
+        return text if leaks else _LINK.sub("[link removed]", text)
+
+    def _unmasked(self, tenant: str, question: str) -> str:
+        """What an answer says where it repeats a placeholder."""
+        common = self._has("placeholders: one table for all")
+        mine = self._vault.setdefault("" if common else tenant, {})
+        for value in _EMAIL.findall(question):
+            mine.setdefault("<EMAIL_ADDRESS_1>", value)
+        outlives = common or self._has("placeholders: the table outlives its request")
+        return mine.get("<EMAIL_ADDRESS_1>", "") if outlives and "<EMAIL" in question else ""
 
     def _count(self, tenant: str) -> None:
         if self._has("usage is not counted"):
@@ -210,6 +247,16 @@ class Twin:
         tenant = self._tenant(request)
         sums = {"requests": self._requests[tenant], "prompt_tokens": self._tokens[tenant]}
         return JSONResponse(sums)
+
+
+def _is_chat(body: dict[str, Any]) -> bool:
+    messages = body.get("messages")
+    return (
+        isinstance(messages, list)
+        and all(isinstance(each.get("content"), str) for each in messages)
+        and body.get("model") == "base"
+        and isinstance(body.get("max_tokens", 1), int)
+    )
 
 
 def _common(a: list[str], b: list[str]) -> int:

@@ -13,6 +13,7 @@ from alembic.migration import MigrationContext
 from sqlalchemy import Connection, true
 from sqlalchemy.ext.asyncio import create_async_engine
 
+from isolation.context import TenantContext
 from isolation.errors import InvalidApiKeyError, TenantSuspendedError
 from isolation.keys import issue_key
 from isolation.tenant_id import TenantId, tenant_id
@@ -131,10 +132,10 @@ def test_only_the_admin_key_opens_the_operators_side() -> None:
 async def _crosses(database: Database) -> bool:
     """Whether one tenant's catalogue shows or changes the other's."""
     catalog = SqlDocumentCatalog(database)
-    await catalog.of(FJELLVIK).commit(_entry("Ours"))
+    await _commit(catalog, FJELLVIK, "Ours")
     if await catalog.of(VOLTBAY).get("returns.md") or await catalog.of(VOLTBAY).list():
         return True
-    removed = await catalog.of(VOLTBAY).remove("returns.md")
+    removed = await catalog.of(VOLTBAY).remove(await catalog.of(VOLTBAY).begin("returns.md"))
     kept = await catalog.of(FJELLVIK).get("returns.md")
     assert kept is not None
     return removed or kept.title != "Ours"
@@ -147,16 +148,17 @@ async def test_a_catalogue_never_crosses_tenants(database: Database) -> None:
 async def test_a_twin_that_forgets_the_tenant_is_caught(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(catalog_module, "_mine", lambda *_: true())
+    monkeypatch.setattr(catalog_module, "of_document", lambda *_: true())
     assert await _crosses(database)
 
 
 async def test_the_same_id_is_two_documents(database: Database) -> None:
     catalog = SqlDocumentCatalog(database)
-    await catalog.of(FJELLVIK).commit(_entry("Ours"))
-    await catalog.of(VOLTBAY).commit(_entry("Theirs"))
-    assert await catalog.of(FJELLVIK).remove("returns.md")
-    assert not await catalog.of(FJELLVIK).remove("returns.md")
+    await _commit(catalog, FJELLVIK, "Ours")
+    await _commit(catalog, VOLTBAY, "Theirs")
+    claim = await catalog.of(FJELLVIK).begin("returns.md")
+    assert await catalog.of(FJELLVIK).remove(claim)
+    assert not await catalog.of(FJELLVIK).remove(claim)
     (left,) = await catalog.of(VOLTBAY).list()
     assert left.title == "Theirs"
 
@@ -164,16 +166,27 @@ async def test_the_same_id_is_two_documents(database: Database) -> None:
 async def test_begun_writes_stay_pending_until_finished(database: Database) -> None:
     catalog = SqlDocumentCatalog(database)
     mine = catalog.of(FJELLVIK)
-    await mine.begin("returns.md")
-    await mine.begin("returns.md")
-    await mine.begin("new.md")
-    await mine.commit(_entry("Ours"))
-    pending = {write.document_id: write for write in await catalog.pending(OPERATOR)}
+    claim = await mine.begin("returns.md", "v1")
+    await mine.begin("new.md", "w1")
+    await mine.commit(_entry("Ours"), claim)
+    assert await mine.unfinished("returns.md")
+    pending = {
+        write.claim.document_id: write for write in await catalog.take_over(OPERATOR, alone=True)
+    }
     assert {name: write.committed for name, write in pending.items()} == {
         "returns.md": "v1",
         "new.md": None,
     }
-    await mine.finish("returns.md")
-    await catalog.settled(OPERATOR, pending["new.md"])
-    assert await catalog.pending(OPERATOR) == []
+    assert pending["returns.md"].claim.versions == {"v1"}
+    assert pending["new.md"].claim.versions == {"w1"}
     assert pending["new.md"].tenant_id == TenantId("fjellvik")
+    for write in pending.values():
+        await catalog.settled(OPERATOR, write)
+    assert await catalog.take_over(OPERATOR, alone=True) == []
+    assert not await mine.unfinished("returns.md")
+
+
+async def _commit(catalog: SqlDocumentCatalog, ctx: TenantContext, title: str) -> None:
+    claim = await catalog.of(ctx).begin("returns.md", "v1")
+    await catalog.of(ctx).commit(_entry(title), claim)
+    await catalog.of(ctx).finish(claim)

@@ -34,7 +34,7 @@ async def local_engine(
         worker, "base", folder, probe_tenant, signer=signer_for_tests(), on_refused=pytest.fail
     )
     engine.start()
-    async with asyncio.timeout(120):
+    async with asyncio.timeout(400):
         await engine.until_ready()
     yield engine
     await engine.close()

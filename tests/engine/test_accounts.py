@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from fractions import Fraction
 
@@ -10,7 +11,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from serving.engine_plugin.accounts import Accounts
+from serving.engine_plugin.accounts import IDLE_SECONDS, Accounts
 from serving.engine_plugin.claims import KvPolicy
 
 POOL = 1_000
@@ -29,6 +30,7 @@ class Model:
     """One account, as written down by hand."""
 
     policy: KvPolicy
+    used: float
     resident: int = 0
     locked: int = 0
 
@@ -37,21 +39,48 @@ class Model:
 class Oracle:
     """All accounts."""
 
+    now: float = 0.0
     accounts: dict[str, Model] = field(default_factory=dict)
 
-    def reserved(self, model: Model) -> int:
+    def divisor(self) -> Fraction:
         promised = sum(_exact(each.policy.reserved) for each in self.accounts.values())
-        scale = min(Fraction(1), Fraction(1, 2) / promised) if promised else Fraction(1)
-        return int(_exact(model.policy.reserved) * scale * POOL)
+        return max(Fraction(1), 2 * promised)
+
+    def reserved(self, model: Model) -> int:
+        return math.floor(_exact(model.policy.reserved) * POOL / self.divisor())
 
     def surplus(self, model: Model) -> int:
         spare = model.resident - self.reserved(model)
         return max(0, min(model.resident - model.locked, spare))
 
-    def urgency(self, model: Model) -> tuple[float, float]:
+    def excess(self, model: Model) -> int:
         cap = int(model.policy.cap * POOL)
-        over = max(0, model.resident - cap) if cap else 0
-        return over, (model.resident - model.policy.reserved * POOL) / model.policy.weight
+        return max(0, model.resident - cap) if cap else 0
+
+    def shares(self, model: Model) -> bool:
+        return model.used >= self.now - IDLE_SECONDS
+
+    def above_share(self, model: Model) -> int:
+        spare = model.resident - self.reserved(model)
+        if not self.shares(model):
+            return max(0, spare)
+        sharing = [each for each in self.accounts.values() if self.shares(each)]
+        promised = sum(_exact(each.policy.reserved) for each in self.accounts.values())
+        rest = POOL - math.floor(promised * POOL / self.divisor())
+        part = _exact(model.policy.weight) / sum(_exact(each.policy.weight) for each in sharing)
+        return max(0, spare - math.floor(rest * part))
+
+    def urgency(self, model: Model) -> tuple[float, ...]:
+        """The greater the sooner."""
+        if excess := self.excess(model):
+            return 2, excess
+        if self.above_share(model):
+            return 1, -model.used
+        return 0, (model.resident - self.reserved(model)) / model.policy.weight
+
+    def most(self, model: Model) -> int:
+        more = self.excess(model) or self.above_share(model) or POOL
+        return min(self.surplus(model), more)
 
 
 def _exact(part: float) -> Fraction:
@@ -63,13 +92,19 @@ class AccountsMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.accounts = Accounts(POOL)
         self.oracle = Oracle()
+        self.accounts = Accounts(POOL, clock=lambda: self.oracle.now)
+
+    @rule(seconds=st.sampled_from([1.0, 100.0, 400.0]))
+    def wait(self, seconds: float) -> None:
+        self.oracle.now += seconds
 
     @rule(name=NAMES, policy=POLICIES)
     def open(self, name: str, policy: KvPolicy) -> None:
+        self.oracle.now += 0.001  # no two at once
         self.accounts.open(name, policy)
-        self.oracle.accounts.setdefault(name, Model(policy)).policy = policy
+        model = self.oracle.accounts.setdefault(name, Model(policy, 0.0))
+        model.policy, model.used = policy, self.oracle.now
 
     @precondition(lambda self: self.oracle.accounts)
     @rule(data=st.data(), tokens=st.integers(1, 200))
@@ -87,14 +122,17 @@ class AccountsMachine(RuleBasedStateMachine):
 
     @rule(tokens=st.integers(1, 50))
     def evict(self, tokens: int) -> None:
-        account = self.accounts.next_to_give()
+        given = self.accounts.next_to_give()
         givers = {n: m for n, m in self.oracle.accounts.items() if self.oracle.surplus(m)}
-        if account is None:
+        if given is None:
             assert not givers
             return
-        most = max(map(self.oracle.urgency, givers.values()))
-        assert self.oracle.urgency(givers[account.name]) == pytest.approx(most)
-        self._change(account.name, resident=-min(tokens, account.surplus))
+        account, most = given
+        first = max(map(self.oracle.urgency, givers.values()))
+        model = givers[account.name]
+        assert self.oracle.urgency(model) == pytest.approx(first)
+        assert most == self.oracle.most(model)
+        self._change(account.name, resident=-min(tokens, most))
 
     @precondition(lambda self: any(not m.resident for m in self.oracle.accounts.values()))
     @rule(data=st.data())

@@ -116,7 +116,7 @@ async def test_a_worker_whose_plugin_is_not_loaded_does_not_start(
     env = dict(launched.command.env) | {"SGLANG_PLUGINS": "none"}
     command = Command(launched.command.argv, env)
     process = await GuardedProcess.start(command, log=tmp_path / "log", grace=0.5)
-    async with asyncio.timeout(120):
+    async with asyncio.timeout(300):
         assert await process.wait() == 78
     assert "hooks are not in force" in (tmp_path / "log").read_text()
 
@@ -125,7 +125,7 @@ async def test_a_killed_worker_is_started_again_and_probed_again(
     local_engine: LocalEngine,
 ) -> None:
     _kill_scheduler(local_engine.client())
-    async with asyncio.timeout(180):
+    async with asyncio.timeout(400):
         while local_engine.ready:
             await asyncio.sleep(0.1)
         with pytest.raises(EngineUnavailableError):

@@ -12,12 +12,15 @@ import orjson
 import pytest
 import pytest_asyncio
 
+from evals.performance.engine_side import running_engine
+from evals.performance.engine_side import stock as without_plugin
 from isolation.testing.contexts import tenant_for_tests
+from serving.cli.engine import worker_of
 from serving.engine.client import EngineClient
 from serving.engine.probe import probe
 from serving.errors import EngineRefusedError
-from serving.supervision.process import Command
-from tests.engine.wire import Wire, running_engine
+from serving.settings import Settings
+from tests.engine.wire import Wire
 from tests.signing import signer_for_tests
 
 pytestmark = [pytest.mark.engine, pytest.mark.asyncio(loop_scope="module")]
@@ -25,21 +28,16 @@ pytestmark = [pytest.mark.engine, pytest.mark.asyncio(loop_scope="module")]
 _CHAT = "POST /v1/chat/completions"
 
 
-def _stock(command: Command) -> Command:
-    worker = Path(__file__).parent / "stock_worker.py"
-    return Command(
-        [command.argv[0], str(worker), command.argv[-1]],
-        dict(command.env) | {"SGLANG_PLUGINS": "none"},
-    )
-
-
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def stock(
     tiny_model: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncGenerator[EngineClient, None]:
     folder = tmp_path_factory.mktemp("stock")
-    async with running_engine(tiny_model, folder, signer_for_tests(), _stock) as client:
+    worker, signer = worker_of(Settings(), tiny_model), signer_for_tests()
+    async with running_engine(worker, folder, signer, without_plugin) as launched:
+        client = EngineClient(launched.url, model="base", api_key=launched.api_key, signer=signer)
         yield client
+        await client.close()
 
 
 async def _unproven(wire: Wire, route: str, body: dict[str, Any]) -> tuple[int, Any]:

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import secrets
 import time
-from collections.abc import AsyncGenerator, Callable
-from contextlib import asynccontextmanager
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -17,14 +13,9 @@ import orjson
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from isolation.namespaces import Namespace
-from serving.cli.engine import worker_of
 from serving.engine.client import EngineClient
-from serving.engine.launch import launch
-from serving.engine.proof import ProofSigner
 from serving.engine_plugin.claims import CHAT_ROUTE, HEADER, OPERATOR, TENANT, Claims, sign
 from serving.engine_plugin.trust import key_id
-from serving.settings import Settings
-from serving.supervision.process import Command, GuardedProcess
 
 
 def new_namespace() -> Namespace:
@@ -122,23 +113,3 @@ def _parsed(content: bytes) -> Any:
 def stranger() -> aiohttp.ClientSession:
     """Somebody without any key."""
     return aiohttp.ClientSession()
-
-
-@asynccontextmanager
-async def running_engine(
-    model: Path, folder: Path, signer: ProofSigner, changed: Callable[[Command], Command]
-) -> AsyncGenerator[EngineClient, None]:
-    """A worker of its own, started by another command than usual, and stopped at the end."""
-    launched = launch(worker_of(Settings(), model), folder, signer.trust())
-    process = await GuardedProcess.start(
-        changed(launched.command), log=folder / "engine.log", grace=0.5
-    )
-    client = EngineClient(launched.url, model="base", api_key=launched.api_key, signer=signer)
-    try:
-        async with asyncio.timeout(180):
-            while not await client.alive():
-                await asyncio.sleep(0.5)
-        yield client
-    finally:
-        await client.close()
-        await process.stop()

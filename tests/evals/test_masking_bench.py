@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
@@ -68,11 +69,16 @@ class Nothing:
         return []
 
 
+async def _no_stalls() -> dict[str, Any]:
+    return {"in_a_process": {"max_gap_ms": 1.0}}
+
+
 def test_a_detector_that_finds_nothing_fails_and_what_was_not_measured_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(masking, "PresidioDetector", Nothing)
     monkeypatch.setattr(masking, "StockPresidio", Nothing)
+    monkeypatch.setattr(masking.stalls, "measure", _no_stalls)
     saved = tmp_path / "masking.json"
     arguments = ["masking", "--messages", "50", "--clean", "50", "--out", str(saved)]
     result = CliRunner(env={"COLUMNS": "200"}).invoke(build("bench"), ["bench", *arguments])

@@ -16,6 +16,7 @@ import uvicorn
 
 from serving.engine.client import EngineClient
 from serving.gateway.app import create_app
+from serving.gateway.refusal import Refusal
 from tests.gateway.fakes import Files, Ledger, Limiter, Search, runtime
 from tests.signing import signer_for_tests
 from tests.stub_engine import StubEngine
@@ -41,17 +42,21 @@ async def platform() -> AsyncGenerator[Platform, None]:
 
 
 @asynccontextmanager
-async def serving_platform(*, demo: bool) -> AsyncGenerator[Platform, None]:
+async def serving_platform(
+    *, demo: bool, refusal: Refusal | None = None
+) -> AsyncGenerator[Platform, None]:
     """demo: whether the chat page has demo merchants to offer."""
     platform = Platform()
     with tempfile.TemporaryDirectory() as folder:
         platform.spool = Path(folder)
-        async with _served(platform, Files(platform.spool), demo):
+        async with _served(platform, Files(platform.spool), demo, refusal):
             yield platform
 
 
 @asynccontextmanager
-async def _served(platform: Platform, files: Files, demo: bool) -> AsyncGenerator[None, None]:
+async def _served(
+    platform: Platform, files: Files, demo: bool, refusal: Refusal | None
+) -> AsyncGenerator[None, None]:
     async with platform.engine.serving() as engine_url:
         engine = EngineClient(engine_url, model="m", api_key="k", signer=signer_for_tests())
         parts = runtime(
@@ -61,6 +66,7 @@ async def _served(platform: Platform, files: Files, demo: bool) -> AsyncGenerato
             ledger=platform.ledger,
             files=files,
             demo=demo,
+            refusal=refusal,
         )
         listener = socket.create_server(("127.0.0.1", 0))
         config = uvicorn.Config(

@@ -21,15 +21,21 @@ from rag.errors import DocumentNotFoundError
 from rag.filters import Where
 from rag.reading.limits import ReadingLimits
 from rag.reading.parsers import Parsers
+from rag.retrieval.follow_up import Question
 from rag.spool import Spool
+from rag.transfer import TenantTransfer
 from serving.control.database import Database
 from serving.control.deletion import TenantDeletion
+from serving.control.placement import TenantPlaces
+from serving.control.policies import PolicyRegistry
 from serving.control.tenants import TenantRegistry
 from serving.control.usage import UsageLedger
 from serving.engine.client import EngineClient
 from serving.engine.tokens import ByteCounter
 from serving.errors import ConcurrencyLimitError
 from serving.gateway.chat import ChatOptions, ChatParts, ChatService
+from serving.gateway.ports import Exporter, Reembedding
+from serving.gateway.refusal import Refusal
 from serving.gateway.runtime import DemoTenant, Readiness, Runtime
 from serving.metering.metrics import Metrics
 from serving.metering.usage import UsageRecord
@@ -55,10 +61,15 @@ class OperatorKeys:
 
 @dataclass
 class Search:
-    """Each tenant's one passage; `leaky` returns everybody's to everybody."""
+    """Each tenant's one passage; `leaky` returns everybody's to everybody.
+
+    `similarities`: of a tenant's passage to whatever is asked. `asked`: by whom, what.
+    """
 
     leaky: bool = False
     title: str = "Returns"
+    similarities: dict[str, float] = field(default_factory=dict)
+    asked: list[tuple[str, Question]] = field(default_factory=list)
 
     def of(self, ctx: TenantContext) -> TenantSearch:
         return TenantSearch(self, ctx)
@@ -69,12 +80,16 @@ class TenantSearch:
     search_of: Search
     ctx: TenantContext
 
-    async def search(self, text: str, *, limit: int, where: Where | None = None) -> list[Passage]:
+    async def search(
+        self, question: Question, *, limit: int, where: Where | None = None
+    ) -> list[Passage]:
+        self.search_of.asked.append((self.ctx.tenant_id, question))
         owners = list(FACTS) if self.search_of.leaky else [self.ctx.tenant_id]
-        return [
-            Passage(TenantId(owner), "returns.md", "v1", 0, self.search_of.title, FACTS[owner], 1.0)
-            for owner in owners
-        ][:limit]
+        return [self._passage(owner) for owner in owners][:limit]
+
+    def _passage(self, owner: str) -> Passage:
+        title, similarity = self.search_of.title, self.search_of.similarities.get(owner, 1.0)
+        return Passage(TenantId(owner), "returns.md", "v1", 0, title, FACTS[owner], 1.0, similarity)
 
 
 class Pass:
@@ -119,19 +134,28 @@ class Restoring:
 
 
 class Vault:
-    def stream(self, ctx: TenantContext) -> Restoring:
+    tripped = 0
+
+    def answer(self, ctx: TenantContext) -> Restoring:
         return Restoring({"<EMAIL_1>": "ada@example.com"})
+
+    def clean(self, text: str) -> str:
+        return text
 
 
 @dataclass
 class Masked:
     texts: list[str]
+    documents: list[str]
     vault: Vault
 
 
 class Masker:
-    async def mask(self, ctx: TenantContext, texts: Sequence[str]) -> Masked:
-        return Masked([text.replace("ada@example.com", "<EMAIL_1>") for text in texts], Vault())
+    async def mask(
+        self, ctx: TenantContext, texts: Sequence[str], documents: Sequence[str] = ()
+    ) -> Masked:
+        masked = [text.replace("ada@example.com", "<EMAIL_1>") for text in texts]
+        return Masked(masked, list(documents), Vault())
 
 
 @dataclass
@@ -242,6 +266,7 @@ class TenantDocuments:
 class Embedder:
     name = "all-MiniLM-L6-v2"
     dimension = 2
+    checksum = "none"
 
     async def embed(self, texts: Sequence[str]) -> list[list[float]]:
         return [[1.0, 0.0] for _ in texts]
@@ -271,6 +296,7 @@ def runtime(
     ledger: Ledger,
     files: Files,
     demo: bool = False,
+    refusal: Refusal | None = None,
 ) -> Runtime:
     """A gateway's parts around a real engine client."""
     parts = ChatParts(
@@ -283,6 +309,7 @@ def runtime(
         usage=ledger,
         masker=Masker(),
         retriever=search,
+        refusal=refusal,
         guard=lambda ctx: Guard(),
     )
     options = ChatOptions(top_k=3, passage_tokens=400, default_max_tokens=64, queue_seconds=5)
@@ -290,7 +317,10 @@ def runtime(
         settings=Settings(max_file_bytes=2_000_000),
         # The operator's routes are tested on the real database (tests/embedded).
         registry=TenantRegistry(cast("Database", None)),
+        policies=PolicyRegistry(cast("Database", None)),
         deletion=cast("TenantDeletion", None),
+        places=cast("TenantPlaces", None),
+        transfer=cast("TenantTransfer", None),
         usage=UsageLedger(cast("Database", None)),
         metrics=Metrics(),
         tenants_keys=Keys(),
@@ -300,7 +330,9 @@ def runtime(
         ingestor=Documents(),
         spool=files.spool,
         parsers=files.parsers,
+        exporter=cast("Exporter", None),
         embedder=Embedder(),
+        reembedding=cast("Reembedding", None),
         readiness=lambda: Readiness(True, "ready"),
         demo=demo_tenants if demo else tuple,
     )

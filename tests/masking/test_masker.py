@@ -8,7 +8,8 @@ from collections.abc import AsyncGenerator
 import pytest
 
 from isolation.masking.findings import Finding, without_overlaps
-from isolation.masking.masker import Masker
+from isolation.masking.masker import Masker, StandardPolicies
+from isolation.masking.threaded import Threaded
 from isolation.tenant_id import TenantId
 from isolation.testing.contexts import operator_for_tests, tenant_for_tests
 
@@ -21,7 +22,7 @@ class Names:
     def __init__(self) -> None:
         self.asked = 0
 
-    def find(self, text: str) -> list[Finding]:
+    def find(self, text: str, locale: str | None = None) -> list[Finding]:
         self.asked += 1
         return [Finding(*m.span(), "PERSON") for m in re.finditer("Maria|Ada|Bo|PERSON", text)]
 
@@ -33,9 +34,9 @@ def detector() -> Names:
 
 @pytest.fixture
 async def masker(detector: Names) -> AsyncGenerator[Masker, None]:
-    masker = Masker(detector)
-    yield masker
-    masker.close()
+    analyzer = Threaded(detector, "1")
+    yield Masker(analyzer, StandardPolicies())
+    analyzer.close()
 
 
 async def test_placeholders_are_numbered_by_first_appearance(masker: Masker) -> None:
@@ -90,23 +91,25 @@ async def test_what_one_tenant_wrote_is_analysed_again_for_another(
 
 async def test_a_cache_shared_by_all_is_caught(detector: Names) -> None:
     class Leaky(Masker):
-        async def _findings(self, tenant: TenantId, text: str) -> list[Finding]:
-            return await super()._findings(TenantId("everybody"), text)
+        async def _findings(self, tenant: TenantId, locale: str | None, text: str) -> list[Finding]:
+            return await super()._findings(TenantId("everybody"), locale, text)
 
-    masker = Leaky(detector)
+    analyzer = Threaded(detector, "1")
+    masker = Leaky(analyzer, StandardPolicies())
     await masker.mask(FJELLVIK, ["I am Maria"])
     await masker.mask(VOLTBAY, ["I am Maria"])
     assert _remembers_for_everybody(detector, before=1)
-    masker.close()
+    analyzer.close()
 
 
 async def test_the_cache_is_bounded_and_holds_no_text(detector: Names) -> None:
-    masker = Masker(detector, cached_texts=10)
+    analyzer = Threaded(detector, "1")
+    masker = Masker(analyzer, StandardPolicies(), cached_texts=10)
     for number in range(50):
         await masker.mask(FJELLVIK, [f"Maria {number}"])
     assert len(masker._cache) == 10
     assert "Maria" not in repr(masker._cache)
-    masker.close()
+    analyzer.close()
 
 
 def test_of_overlapping_findings_the_longest_wins() -> None:

@@ -1,35 +1,67 @@
-"""A document catalogue in a dictionary: the hand-written fake until the database's exists."""
+"""A document catalogue in a dictionary, for one gateway: a claim is held until it is let go."""
 
 from __future__ import annotations
 
+import uuid
+from collections import Counter
+
 from isolation.context import OperatorContext, TenantContext
 from isolation.tenant_id import TenantId
-from rag.catalog import CatalogEntry, DocumentCatalog, PendingWrite, TenantCatalog
+from rag.catalog import CatalogEntry, Claim, DocumentCatalog, PendingWrite, TenantCatalog
+from rag.errors import DocumentBusyError
 
 
 class InMemoryCatalog(DocumentCatalog):
     def __init__(self) -> None:
         self.entries: dict[tuple[TenantId, str], CatalogEntry] = {}
-        self.begun: set[tuple[TenantId, str]] = set()
+        self.begun: dict[tuple[TenantId, str], Claim] = {}
+        self.held: set[str] = set()
 
     def of(self, ctx: TenantContext) -> TenantCatalog:
         return _Tenant(self, ctx)
 
-    async def pending(self, operator: OperatorContext) -> list[PendingWrite]:
-        return [
-            PendingWrite(*key, entry.version if (entry := self.entries.get(key)) else None)
-            for key in sorted(self.begun)
-        ]
+    async def entries(self, operator: OperatorContext, tenant: TenantId) -> list[CatalogEntry]:
+        return [entry for key, entry in sorted(self.entries.items()) if key[0] == tenant]
+
+    async def chunks(self, operator: OperatorContext) -> dict[TenantId, int]:
+        counts: Counter[TenantId] = Counter()
+        for (tenant, _), entry in self.entries.items():
+            counts[tenant] += entry.chunks
+        return dict(counts)
+
+    async def take_over(self, operator: OperatorContext, *, alone: bool) -> list[PendingWrite]:
+        left = [key for key, claim in self.begun.items() if alone or claim.token not in self.held]
+        return [PendingWrite(key[0], self.claim(*key, None), self.version(key)) for key in left]
+
+    async def writing(self, operator: OperatorContext, tenant: TenantId) -> bool:
+        return any(key[0] == tenant and one.token in self.held for key, one in self.begun.items())
+
+    def version(self, key: tuple[TenantId, str]) -> str | None:
+        entry = self.entries.get(key)
+        return entry.version if entry else None
+
+    def claim(self, tenant: TenantId, document_id: str, version: str | None) -> Claim:
+        key = tenant, document_id
+        left = self.begun.get(key)
+        known = {self.version(key), version, *((left and left.versions) or ())} - {None}
+        claim = Claim(document_id, uuid.uuid4().hex, frozenset(map(str, known)))
+        self.begun[key] = claim
+        self.held.add(claim.token)
+        return claim
+
+    def check(self, tenant: TenantId, claim: Claim) -> None:
+        if self.begun.get((tenant, claim.document_id)) != claim:
+            raise DocumentBusyError
 
     async def purge(self, operator: OperatorContext, tenant: TenantId) -> int:
         own = [key for key in self.entries if key[0] == tenant]
         for key in own:
             del self.entries[key]
-        self.begun = {key for key in self.begun if key[0] != tenant}
+        self.begun = {key: one for key, one in self.begun.items() if key[0] != tenant}
         return len(own)
 
     async def settled(self, operator: OperatorContext, write: PendingWrite) -> None:
-        self.begun.discard((write.tenant_id, write.document_id))
+        self.begun.pop((write.tenant_id, write.claim.document_id), None)
 
 
 class _Tenant(TenantCatalog):
@@ -48,14 +80,29 @@ class _Tenant(TenantCatalog):
         ]
         return sorted(own, key=lambda entry: entry.document_id)
 
-    async def begin(self, document_id: str) -> None:
-        self._shared.begun.add((self._tenant, document_id))
+    async def unfinished(self, document_id: str) -> bool:
+        return (self._tenant, document_id) in self._shared.begun
 
-    async def commit(self, entry: CatalogEntry) -> None:
+    async def begin(self, document_id: str, version: str | None = None) -> Claim:
+        left = self._shared.begun.get((self._tenant, document_id))
+        if left is not None and left.token in self._shared.held:
+            raise DocumentBusyError
+        return self._shared.claim(self._tenant, document_id, version)
+
+    async def renew(self, claim: Claim) -> None:
+        self._shared.check(self._tenant, claim)
+
+    async def let_go(self, claim: Claim) -> None:
+        self._shared.held.discard(claim.token)
+
+    async def commit(self, entry: CatalogEntry, claim: Claim) -> None:
+        self._shared.check(self._tenant, claim)
         self._shared.entries[self._tenant, entry.document_id] = entry
 
-    async def remove(self, document_id: str) -> bool:
-        return self._shared.entries.pop((self._tenant, document_id), None) is not None
+    async def remove(self, claim: Claim) -> bool:
+        self._shared.check(self._tenant, claim)
+        return self._shared.entries.pop((self._tenant, claim.document_id), None) is not None
 
-    async def finish(self, document_id: str) -> None:
-        self._shared.begun.discard((self._tenant, document_id))
+    async def finish(self, claim: Claim) -> None:
+        if self._shared.begun.get((self._tenant, claim.document_id)) == claim:
+            del self._shared.begun[self._tenant, claim.document_id]

@@ -14,7 +14,7 @@ from qdrant_edge import Prefetch, QueryRequest, SearchParams
 from isolation.tenant_id import TenantId
 from rag.errors import StoreLockedError
 from rag.filters import Equals
-from rag.store.edge import collection
+from rag.store.edge import collection, hybrid
 from rag.store.edge.store import EdgeVectorStore
 from rag.store.port import VectorStore
 from rag.testing.merchants import DIMENSION, FJELLVIK, found, texts
@@ -28,16 +28,16 @@ class _BreakableEdge:
 
     def forget(self, *places: Place) -> None:
         def prefetch(**asked: Any) -> Prefetch:
-            place = "sparse" if "params" in asked else "dense"
+            place = "sparse" if asked["params"].idf is not None else "dense"
             return Prefetch(**asked | ({"filter": None} if place in places else {}))
 
         def query(**asked: Any) -> QueryRequest:
             return QueryRequest(**asked | ({"filter": None} if "root" in places else {}))
 
-        self._patch.setattr(collection, "Prefetch", prefetch)
-        self._patch.setattr(collection, "QueryRequest", query)
+        self._patch.setattr(hybrid, "Prefetch", prefetch)
+        self._patch.setattr(hybrid, "QueryRequest", query)
         if "corpus" in places:
-            self._patch.setattr(collection, "SearchParams", lambda **_: SearchParams())
+            self._patch.setattr(hybrid, "SearchParams", lambda **_: SearchParams())
 
     def share_ids(self, owner: TenantId) -> None:
         self._patch.setattr(collection, "point_id", ids_of(owner))
@@ -63,7 +63,7 @@ class TestEdge(StoreContract):
             asked.append(QueryRequest(**request))
             return asked[-1]
 
-        monkeypatch.setattr(collection, "QueryRequest", seen)
+        monkeypatch.setattr(hybrid, "QueryRequest", seen)
         await found(store, FJELLVIK, where=Equals("lang", "en"))
         (query,) = asked
         dense, sparse = query.prefetches

@@ -17,7 +17,8 @@ from rag.documents import Document
 from rag.embedding.minilm import MiniLmEmbedder
 from rag.errors import DocumentNotFoundError
 from rag.ingest import Ingestor
-from rag.retrieve import Retriever
+from rag.retrieval.follow_up import Question
+from rag.retrieval.retriever import Retriever
 from rag.splitting import Splitter, sections
 from rag.store.edge.collection import EdgeTenantCollection
 from rag.store.edge.store import EdgeVectorStore
@@ -64,7 +65,7 @@ async def test_the_same_question_finds_each_tenants_own_fact(knowledge: Knowledg
     await _ingest_both(knowledge)
     for ctx, fact, foreign in ((FJELLVIK, "30 days", "14"), (VOLTBAY, "14 days", "30")):
         found = await knowledge.retriever.of(ctx).search(
-            "Within how many days can I send items back?", limit=5
+            Question("Within how many days can I send items back?"), limit=5
         )
         assert fact in found[0].text
         assert foreign not in " ".join(passage.text for passage in found)
@@ -77,7 +78,7 @@ async def test_unchanged_is_left_alone_and_changed_is_replaced_whole(knowledge: 
     assert (await mine.ingest(_document(30, "Fjord Post"))).status == "unchanged"
     assert (await mine.get("help.md")).version == version
     assert (await mine.ingest(_document(45, "Fjord Post"))).status == "replaced"
-    found = await knowledge.retriever.of(FJELLVIK).search("return days", limit=20)
+    found = await knowledge.retriever.of(FJELLVIK).search(Question("return days"), limit=20)
     assert "45 days" in str(found)
     assert "30 days" not in str(found)
 
@@ -94,10 +95,10 @@ async def test_a_deleted_document_is_gone_and_a_foreign_one_is_unknown(
 ) -> None:
     await _ingest_both(knowledge)
     await knowledge.ingestor.of(FJELLVIK).delete("help.md")
-    assert await knowledge.retriever.of(FJELLVIK).search("return days", limit=5) == []
+    assert await knowledge.retriever.of(FJELLVIK).search(Question("return days"), limit=5) == []
     with pytest.raises(DocumentNotFoundError):
         await knowledge.ingestor.of(FJELLVIK).delete("help.md")
-    assert await knowledge.retriever.of(VOLTBAY).search("return days", limit=5)
+    assert await knowledge.retriever.of(VOLTBAY).search(Question("return days"), limit=5)
 
 
 @pytest.mark.parametrize("step", ["stage", "publish"])
@@ -106,7 +107,7 @@ async def test_a_write_cut_short_leaves_exactly_one_version(
 ) -> None:
     await _ingest_both(knowledge)
 
-    async def cut(*_: object) -> None:
+    async def cut(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
@@ -122,7 +123,7 @@ async def test_a_write_cut_short_leaves_exactly_one_version(
 
 async def test_a_blank_question_is_refused(knowledge: Knowledge) -> None:
     with pytest.raises(InvalidRequestError):
-        await knowledge.retriever.of(FJELLVIK).search(" \n", limit=5)
+        await knowledge.retriever.of(FJELLVIK).search(Question(" \n"), limit=5)
 
 
 async def test_the_embedding_knows_a_paraphrase_from_another_topic(

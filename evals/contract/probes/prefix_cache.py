@@ -45,8 +45,9 @@ def _prompt() -> str:
     return " ".join(secrets.choice(_WORDS) for _ in range(_LENGTH))
 
 
-async def _cached(tenant: Tenant, question: str) -> int:
-    answer = await chat(tenant, question)
+async def _cached(tenant: Tenant, prompt: str) -> int:
+    # As an earlier turn: a question of random words may be refused before it meets the engine.
+    answer = await chat(tenant, "Hello", earlier=prompt)
     if answer.cached_tokens is None:
         raise UnjudgedError("the target reports no usage.prompt_tokens_details.cached_tokens")
     return answer.cached_tokens

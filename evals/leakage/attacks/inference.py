@@ -9,6 +9,7 @@ from evals.leakage.attacks.reading import answer
 from evals.leakage.attacks.writing import clean_up, write
 from isolation.errors import BulkheadError
 from rag.documents import Passage
+from rag.retrieval.follow_up import Question
 
 
 async def membership(attempt: Attempt) -> Shown:
@@ -19,7 +20,7 @@ async def membership(attempt: Attempt) -> Shown:
     if member := bool(random.getrandbits(1)):
         await write(world, attempt.victim, candidate.document)
     text, limit = candidate.document.text, random.choice((5, 20))
-    found = await world.retriever.of(attempt.caller).search(text, limit=limit)
+    found = await world.retriever.of(attempt.caller).search(Question(text), limit=limit)
     read = await world.store.of(attempt.caller).get(candidate.id)
     count = await world.store.of(attempt.caller).count()
     await clean_up(world, candidate.id, attempt.victim)
@@ -61,7 +62,7 @@ async def _asked(attempt: Attempt, way: str, name: str, version: str) -> Any:
         case "get":
             return await store.get(name)
         case "read":
-            return await store.read(name, version, range(4))
+            return await store.chunks(name, version, range(4))
         case "entry":
             return await answer(documents.get(name))
         case _:

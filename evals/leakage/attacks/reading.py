@@ -11,6 +11,7 @@ from evals.leakage.world import CANARY, Planted, World
 from isolation.errors import BulkheadError, CrossTenantError, RestrictedKeyError
 from rag.filter_json import parse_filter
 from rag.filters import AnyOf, Equals, Where
+from rag.retrieval.follow_up import Question
 from rag.store.point_ids import point_id
 from rag.store.port import HybridQuery
 
@@ -25,7 +26,7 @@ async def same_query(attempt: Attempt) -> Shown:
     asked = (goal.question, goal.document.text, goal.canary, goal.document.title, " ".join(words))
     text, limit = random.choice(asked), random.choice(_LIMITS)
     if random.random() < 0.7:
-        found = await attempt.world.retriever.of(attempt.caller).search(text, limit=limit)
+        found = await attempt.world.retriever.of(attempt.caller).search(Question(text), limit=limit)
         return attempt.shown(found)
     # Straight at the store: with the victim's own vector, and perhaps without any words.
     (dense,) = await attempt.world.embedder.embed([goal.document.text])
@@ -55,7 +56,7 @@ async def _by_id(attempt: Attempt, name: str, version: str) -> object:
         case 0:
             return await world.store.of(caller).get(name)
         case 1:
-            return await world.store.of(caller).read(name, version, range(8))
+            return await world.store.of(caller).chunks(name, version, range(8))
         case 2:
             return await answer(world.ingestor.of(caller).get(name))
         case _:
@@ -92,7 +93,7 @@ async def filters(attempt: Attempt) -> Shown:
 
 async def _filtered(attempt: Attempt, where: Where) -> object:
     search = attempt.world.retriever.of(attempt.caller).search
-    return await search(attempt.goal().question, limit=100, where=where)
+    return await search(Question(attempt.goal().question), limit=100, where=where)
 
 
 async def groups(attempt: Attempt) -> Shown:
@@ -105,7 +106,7 @@ async def groups(attempt: Attempt) -> Shown:
         case 1:
             return attempt.shown(await store.get(goal.id))
         case 2:
-            return attempt.shown(await store.read(goal.id, version_of(world, goal), range(8)))
+            return attempt.shown(await store.chunks(goal.id, version_of(world, goal), range(8)))
         case 3:
             return attempt.shown(await store.list())
         case 4:
@@ -129,9 +130,9 @@ async def vectors(attempt: Attempt) -> Shown:
     """No vector leaves, neither by a search nor by the one reading that gives a tenant its own."""
     world, goal, store = attempt.world, attempt.goal(), attempt.world.store.of(attempt.caller)
     version = version_of(world, goal)
-    read = await store.read(goal.id, version, range(8), vectors=True)
+    read = await store.chunks(goal.id, version, range(8), vectors=True)
     foreign = [one for one in read if _hidden(attempt, one.chunk.text)]
-    found = await world.retriever.of(attempt.caller).search(goal.question, limit=5)
+    found = await world.retriever.of(attempt.caller).search(Question(goal.question), limit=5)
     content = (found, foreign, await store.get(goal.id), await store.list())
     broken = "a vector has left" if holds_vector([vars_of(part) for part in content]) else ""
     return attempt.shown(content, broken)

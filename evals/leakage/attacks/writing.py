@@ -12,6 +12,7 @@ from isolation.context import TenantContext
 from rag.documents import Chunk, Document, DocumentVersion, EmbeddedChunk, Passage
 from rag.errors import DocumentNotFoundError
 from rag.filters import Equals
+from rag.retrieval.follow_up import Question
 from rag.store.port import HybridQuery
 
 
@@ -31,9 +32,9 @@ async def posing_metadata(attempt: Attempt) -> Shown:
     planted = world.draft(attempt.attacker, f"posing-{random.getrandbits(40):x}", random)
     asked = planted.question
     await write(world, attempt.caller, planted.document, metadata=kept)
-    seen = await world.retriever.of(victim).search(asked, limit=100)
+    seen = await world.retriever.of(victim).search(Question(asked), limit=100)
     where = Equals("tenant_id", str(victim.tenant_id))
-    mine = await world.retriever.of(attempt.caller).search(asked, limit=100, where=where)
+    mine = await world.retriever.of(attempt.caller).search(Question(asked), limit=100, where=where)
     listed = await world.store.of(victim).list()
     await clean_up(world, planted.id, attempt.caller, victim)
     foreign = [one for one in mine if one.tenant_id not in (attempt.caller.tenant_id,)]
@@ -81,7 +82,7 @@ async def _state(world: World, ctx: TenantContext, document_id: str) -> object:
     store = world.store.of(ctx)
     chunks = await store.get(document_id)
     version = chunks[0].version if chunks else "v1"
-    read = await store.read(document_id, version, range(8), vectors=True)
+    read = await store.chunks(document_id, version, range(8), vectors=True)
     entry = await answer(world.ingestor.of(ctx).get(document_id))
     known = entry if not isinstance(entry, DocumentNotFoundError) else "unknown"
     return chunks, read, await store.count(), known
@@ -112,7 +113,7 @@ async def poisoning(attempt: Attempt) -> Shown:
 
 
 async def _results(world: World, ctx: TenantContext, goal: Planted, limit: int) -> object:
-    found = await world.retriever.of(ctx).search(goal.question, limit=limit)
+    found = await world.retriever.of(ctx).search(Question(goal.question), limit=limit)
     return ranking(found), await world.store.of(ctx).count()
 
 

@@ -17,13 +17,12 @@ from isolation.masking.rules.codes import (
 from isolation.masking.rules.encoded import encoded
 from isolation.masking.rules.fields import fields
 from isolation.masking.rules.names import named, placed
-from isolation.masking.rules.numbers import numbers
+from isolation.masking.rules.numbers import REGIONS, numbers
 from isolation.masking.rules.spelled import spelled_digits
 
 _RULES = (
     emails,
     ibans,
-    numbers,
     orders_and_parcels,
     postal_codes,
     births,
@@ -34,28 +33,15 @@ _RULES = (
     spelled_digits,
     fields,
 )
-ENTITIES = (
-    "PERSON",
-    "EMAIL_ADDRESS",
-    "PHONE_NUMBER",
-    "CREDIT_CARD",
-    "IBAN_CODE",
-    "US_SSN",
-    "STREET_ADDRESS",
-    "POSTAL_CODE",
-    "DATE_OF_BIRTH",
-    "USERNAME",
-    "ORDER_NUMBER",
-    "TRACKING_NUMBER",
-)
 
 
-def find(text: str) -> Iterator[Finding]:
+def find(text: str, locale: str | None = None) -> Iterator[Finding]:
     """What the rules find in a normalized text."""
-    yield from _plain(text)
+    yield from _plain(text, locale)
     yield from encoded(text, _plain)
 
 
-def _plain(text: str) -> Iterator[Finding]:
+def _plain(text: str, locale: str | None = None) -> Iterator[Finding]:
+    yield from numbers(text, REGIONS if locale is None else (locale,))
     for rule in _RULES:
         yield from rule(text)

@@ -32,7 +32,7 @@ _ISSUERS = {
     15: re.compile(rf"3[47]|2131|1800|{_MAESTRO}"),
     **{n: re.compile(r"[2-6]|81") for n in (16, 17, 18, 19)},
 }
-_REGIONS = ("US", "GB", "DE", "FR", "ES", "IT", "NL", "NO", "SE", "DK", "FI", "PL", "IN")
+REGIONS = ("US", "GB", "DE", "FR", "ES", "IT", "NL", "NO", "SE", "DK", "FI", "PL", "IN")
 # A cue of one of these says that a run of digits is not a phone's, however it looks.
 _NOT_A_PHONE = ("ITEM", "ORDER_NUMBER", "TRACKING_NUMBER", "VERSION", "CREDIT_CARD", "IBAN_CODE")
 
@@ -48,7 +48,7 @@ class _Run:
     cue: str | None
 
 
-def numbers(text: str, regions: Sequence[str] = _REGIONS) -> Iterator[Finding]:
+def numbers(text: str, regions: Sequence[str]) -> Iterator[Finding]:
     """All of them. `regions`: where phone numbers without a country code may be of."""
     for match in _RUN.finditer(text):
         digits = re.sub(r"\D", "", match[0])

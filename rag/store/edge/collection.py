@@ -3,35 +3,36 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, Protocol, TypeVar
-from uuid import UUID
 
 from qdrant_edge import (
     CountRequest,
     EdgeShard,
     Filter,
-    Fusion,
-    IdfParams,
     Point,
-    Prefetch,
-    Query,
-    QueryRequest,
     ScrollRequest,
-    SearchParams,
     UpdateOperation,
 )
 
 from isolation.context import TenantContext
-from isolation.errors import CrossTenantError, InvalidRequestError
-from rag.documents import DocumentPage, DocumentVersion, EmbeddedChunk, Passage, StoredChunk
+from isolation.errors import CrossTenantError
+from rag.documents import (
+    DocumentPage,
+    DocumentVersion,
+    EmbeddedChunk,
+    Passage,
+    StoredChunk,
+    Stretch,
+)
 from rag.filters import Where
 from rag.store import predicate
 from rag.store.conditions import Every
 from rag.store.edge.hidden import Hidden
-from rag.store.edge.layout import BM25, DENSE
+from rag.store.edge.hybrid import HybridRequest
 from rag.store.edge.rendering import rendered
 from rag.store.edge.settling import remove, show
+from rag.store.fusion import cosine
 from rag.store.payload import (
     LISTED,
     READ,
@@ -40,12 +41,11 @@ from rag.store.payload import (
     payload_of,
     stored_chunk_of,
 )
-from rag.store.point_ids import point_id
+from rag.store.point_ids import cursor, point_id
 from rag.store.port import HybridQuery, TenantCollection
+from rag.store.schema import BM25, DENSE
 
 T = TypeVar("T")
-_PREFETCH = 30
-_RRF_K = 60
 # One call holds the GIL to its end: a large document is written in pieces, and others run between.
 _BATCH = 64
 
@@ -96,30 +96,58 @@ class EdgeTenantCollection(TenantCollection):
         if owners != [self._ctx.tenant_id] * len(points):
             raise CrossTenantError("a write to the vector store")
 
-    async def publish(self, document_id: str, version: str) -> None:
-        await show(self._store, self._ctx.tenant_id, document_id, version)
+    async def publish(
+        self, document_id: str, version: str, *, versions: Collection[str] | None = None
+    ) -> None:
+        await show(self._store, self._ctx.tenant_id, document_id, version, versions)
 
-    async def delete(self, document_id: str) -> None:
-        await remove(self._store, self._ctx.tenant_id, document_id)
+    async def delete(self, document_id: str, *, versions: Collection[str] | None = None) -> None:
+        await remove(self._store, self._ctx.tenant_id, document_id, versions)
 
     async def search(
-        self, query: HybridQuery, *, limit: int, where: Where | None = None
+        self,
+        query: HybridQuery,
+        *,
+        limit: int,
+        where: Where | None = None,
+        compare: bool = False,
     ) -> list[Passage]:
-        self._store.check_vector(query.dense)
-        if limit < 1:
-            return []
+        compared = query.dense if compare else []
         request = self._hybrid(query, limit, where)
-        hits = self._store.run(lambda shard: shard.query(request))
-        return [passage_of(self._ctx, hit.payload or {}, hit.score) for hit in hits]
+        built = request.built(with_vectors=bool(compared))
+        if built is None:
+            return []
+        hits = self._store.run(lambda shard: shard.query(built))
+        return [
+            passage_of(
+                self._ctx, hit.payload or {}, hit.score, cosine(compared, _dense(hit.vector))
+            )
+            for hit in hits
+        ]
+
+    async def read(self, stretches: Sequence[Stretch]) -> list[Passage]:
+        tenant = self._ctx.tenant_id
+        ids = [
+            point_id(tenant, stretch.document_id, stretch.version, ordinal)
+            for stretch in stretches
+            for ordinal in range(stretch.first, stretch.last + 1)
+        ]
+        if not ids:
+            return []
+        # By id: a range of ordinals would be looked for in all of the tenant's payloads.
+        mine = self._visible(predicate.chunks_of(self._ctx, ids))
+        request = ScrollRequest(limit=len(ids), filter=mine, with_payload=READ)
+        records, _ = self._store.run(lambda shard: shard.scroll(request))
+        return [passage_of(self._ctx, record.payload or {}) for record in records]
 
     async def get(self, document_id: str) -> list[Passage]:
         mine = self._visible(predicate.visible_to(self._ctx, document_id))
         request = ScrollRequest(limit=1_000_000, filter=mine, with_payload=True)
         records, _ = self._store.run(lambda shard: shard.scroll(request))
-        passages = [passage_of(self._ctx, record.payload or {}, 0.0) for record in records]
+        passages = [passage_of(self._ctx, record.payload or {}) for record in records]
         return sorted(passages, key=lambda passage: passage.ordinal)
 
-    async def read(
+    async def chunks(
         self, document_id: str, version: str, ordinals: range, *, vectors: bool = False
     ) -> list[StoredChunk]:
         tenant = self._ctx.tenant_id
@@ -143,7 +171,7 @@ class EdgeTenantCollection(TenantCollection):
 
     async def list(self, *, limit: int = 100, after: str | None = None) -> DocumentPage:
         request = ScrollRequest(
-            offset=_point_id(after),
+            offset=cursor(after),
             limit=limit,
             filter=self._visible(predicate.documents_of(self._ctx)),
             with_payload=LISTED,
@@ -157,23 +185,18 @@ class EdgeTenantCollection(TenantCollection):
         hidden = self._store.hidden.conditions(self._ctx.tenant_id)
         return rendered(Every((*condition.parts, *hidden)))
 
-    def _hybrid(self, query: HybridQuery, limit: int, where: Where | None) -> QueryRequest:
-        mine = self._visible(predicate.visible_to(self._ctx, where=where))
-        wide = max(limit, _PREFETCH)
-        legs = [Prefetch(limit=wide, query=Query.Nearest(query.dense, using=DENSE), filter=mine)]
-        if query.text:
-            sparse = Query.Nearest(self._store.sparse_of_query(query.text), using=BM25)
-            # Else other tenants' documents, or those of other groups, weigh this one's terms.
-            own = mine if where is None else self._visible(predicate.visible_to(self._ctx))
-            own_terms = SearchParams(idf=IdfParams(corpus=own))
-            legs.append(Prefetch(limit=wide, query=sparse, filter=mine, params=own_terms))
-        return QueryRequest(
-            limit=limit,
-            prefetches=legs,
-            query=Fusion.Rrf(k=_RRF_K),  # type: ignore[arg-type]  # the stub leaves its class out
-            filter=mine,
-            with_payload=READ,
-        )
+    def _hybrid(self, query: HybridQuery, limit: int, where: Where | None) -> HybridRequest:
+        own = self._visible(predicate.visible_to(self._ctx))
+        asked = predicate.visible_to(self._ctx, where=where)
+        mine = own if where is None else self._visible(asked)
+        request = HybridRequest(mine, own, limit)
+        if query.dense:
+            self._store.check_vector(query.dense)
+            request.nearest(query.dense)
+        terms = self._store.sparse_of_query(query.text) if query.text else None
+        if terms is not None and terms.indices:
+            request.best(terms)
+        return request
 
     def _point(self, version: DocumentVersion, chunk: EmbeddedChunk) -> Point:
         tenant, ordinal = self._ctx.tenant_id, chunk.chunk.ordinal
@@ -182,15 +205,6 @@ class EdgeTenantCollection(TenantCollection):
             vector={DENSE: chunk.dense, BM25: self._store.sparse_of_document(chunk.chunk.text)},
             payload=payload_of(self._ctx, version, chunk.chunk),
         )
-
-
-def _point_id(after: str | None) -> UUID | None:
-    if after is None:
-        return None
-    try:
-        return UUID(after)
-    except ValueError:
-        raise InvalidRequestError("'after' is what a listing gave.", param="after") from None
 
 
 def _dense(vector: Any) -> list[float] | None:

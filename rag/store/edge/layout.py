@@ -20,10 +20,15 @@ from qdrant_edge import (
 
 from rag.errors import StoreError, StoreLockedError, UnsafeCollectionError
 from rag.store import predicate
-
-DENSE, BM25 = "dense", "bm25"
-_M, _PAYLOAD_M = 0, 16
-_INDEXES = (predicate.DOCUMENT, predicate.STATE, predicate.ACCESS)
+from rag.store.schema import (
+    BM25,
+    DENSE,
+    FULL_SCAN_THRESHOLD,
+    HNSW_EF_CONSTRUCT,
+    HNSW_M,
+    HNSW_PAYLOAD_M,
+    INDEXED,
+)
 
 
 def open_shard(path: Path, dimension: int) -> EdgeShard:
@@ -40,7 +45,7 @@ def open_shard(path: Path, dimension: int) -> EdgeShard:
     shard = EdgeShard.create(str(path), _config(dimension))
     # Before any point: made after optimizing, recall is .011 and nothing says so.
     _index(shard, predicate.TENANT, KeywordIndexParams(is_tenant=True))
-    for key in _INDEXES:
+    for key in INDEXED:
         _index(shard, key, KeywordIndexParams())
     return shard
 
@@ -74,7 +79,7 @@ def _check_indexes(shard: EdgeShard) -> None:
     tenant = schema.get(predicate.TENANT)
     if not getattr(tenant and tenant.params, "is_tenant", False):
         raise UnsafeCollectionError("It has no tenant index, and would lose recall silently.")
-    for key in _INDEXES:
+    for key in INDEXED:
         if key not in schema:
             raise UnsafeCollectionError(f"It has no index of {key}.")
 
@@ -89,7 +94,7 @@ def _check_config(path: Path, dimension: int) -> None:
         raise UnsafeCollectionError("Its settings are not there, or are not ours.") from None
     if dense["size"] != dimension or dense["distance"] != "Cosine":
         raise UnsafeCollectionError(f"Its vectors are not of {dimension} numbers.")
-    if (hnsw["m"], hnsw.get("payload_m")) != (_M, _PAYLOAD_M):
+    if (hnsw["m"], hnsw.get("payload_m")) != (HNSW_M, HNSW_PAYLOAD_M):
         raise UnsafeCollectionError("Its graph is not built for each tenant apart.")
     if str(modifier).lower() != "idf":
         raise UnsafeCollectionError("Its sparse vectors are not weighted by rarity.")
@@ -98,7 +103,12 @@ def _check_config(path: Path, dimension: int) -> None:
 
 
 def _config(dimension: int) -> EdgeConfig:
-    hnsw = HnswIndexConfig(m=_M, ef_construct=100, full_scan_threshold=10_000, payload_m=_PAYLOAD_M)
+    hnsw = HnswIndexConfig(
+        m=HNSW_M,
+        ef_construct=HNSW_EF_CONSTRUCT,
+        full_scan_threshold=FULL_SCAN_THRESHOLD,
+        payload_m=HNSW_PAYLOAD_M,
+    )
     return EdgeConfig(
         vectors={
             DENSE: EdgeVectorParams(size=dimension, distance=Distance.Cosine, hnsw_config=hnsw)

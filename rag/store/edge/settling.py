@@ -4,7 +4,7 @@ that no read sees."""
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, Protocol, TypeVar
 
 from qdrant_edge import EdgeShard, ScrollRequest, UpdateOperation
@@ -32,28 +32,38 @@ class Shard(Protocol):
         """Run `job` on the shard, alone."""
 
 
-async def show(shard: Shard, tenant: TenantId, document_id: str, version: str) -> None:
-    """Show one version and delete the others; no read sees two, or a part of one."""
+async def show(
+    shard: Shard,
+    tenant: TenantId,
+    document_id: str,
+    version: str,
+    versions: Collection[str] | None = None,
+) -> None:
+    """Show one version and delete the others, of `versions` only where they are given; no read sees
+    two, or a part of one."""
+    others = predicate.replaced_by(tenant, document_id, version, versions)
     everything = predicate.document_of(tenant, document_id)
     if len(shard.run(lambda edge: _ids(edge, everything, _BATCH + 1))) <= _BATCH:
-        shard.run(lambda edge: _show_at_once(edge, tenant, document_id, version))
+        mine = predicate.version_of(tenant, document_id, version)
+        shard.run(lambda edge: _show_at_once(edge, mine, others))
         shard.hidden.clear(tenant, document_id)
         return
     shard.hidden.put(tenant, document_id, predicate.version_of(tenant, document_id, version))
     staged = predicate.staged(tenant, document_id, version)
     await _each(shard, staged, lambda ids: UpdateOperation.set_payload(ids, _SHOWN))
-    others = predicate.other_versions_of(tenant, document_id, version)
     # The moment: before it reads see the old version whole, after it the new one.
     shard.hidden.put(tenant, document_id, others)
     await _each(shard, others, UpdateOperation.delete_points)
     shard.hidden.clear(tenant, document_id)
 
 
-async def remove(shard: Shard, tenant: TenantId, document_id: str) -> None:
-    """Delete every version; no read sees any of them from the first step on."""
-    everything = predicate.document_of(tenant, document_id)
-    shard.hidden.put(tenant, document_id, everything)
-    await _each(shard, everything, UpdateOperation.delete_points)
+async def remove(
+    shard: Shard, tenant: TenantId, document_id: str, versions: Collection[str] | None = None
+) -> None:
+    """Delete every version, or `versions`; no read sees any of them from the first step on."""
+    gone = predicate.versions_of(tenant, document_id, versions)
+    shard.hidden.put(tenant, document_id, gone)
+    await _each(shard, gone, UpdateOperation.delete_points)
     shard.hidden.clear(tenant, document_id)
 
 
@@ -62,11 +72,9 @@ async def remove_all(shard: Shard, tenant: TenantId) -> None:
     await _each(shard, predicate.everything_of(tenant), UpdateOperation.delete_points)
 
 
-def _show_at_once(edge: EdgeShard, tenant: TenantId, document_id: str, version: str) -> None:
-    mine = rendered(predicate.version_of(tenant, document_id, version))
-    edge.update(UpdateOperation.set_payload_by_filter(mine, _SHOWN))
-    others = rendered(predicate.other_versions_of(tenant, document_id, version))
-    edge.update(UpdateOperation.delete_points_by_filter(others))
+def _show_at_once(edge: EdgeShard, mine: Every, others: Every) -> None:
+    edge.update(UpdateOperation.set_payload_by_filter(rendered(mine), _SHOWN))
+    edge.update(UpdateOperation.delete_points_by_filter(rendered(others)))
 
 
 async def _each(

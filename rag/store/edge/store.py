@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from threading import Lock
 from typing import Any, TypeVar
@@ -20,6 +19,7 @@ from rag.store.edge.layout import open_shard
 from rag.store.edge.rendering import rendered
 from rag.store.edge.settling import remove, remove_all, show
 from rag.store.port import TenantCollection, VectorStore
+from rag.store.schema import check_vector
 
 T = TypeVar("T")
 
@@ -53,13 +53,19 @@ class EdgeVectorStore(VectorStore):
         return EdgeTenantCollection(self, require_tenant(ctx, "the vector store"))
 
     async def settle(
-        self, operator: OperatorContext, tenant: TenantId, document_id: str, version: str | None
+        self,
+        operator: OperatorContext,
+        tenant: TenantId,
+        document_id: str,
+        version: str | None,
+        *,
+        versions: Collection[str] | None = None,
     ) -> None:
         require_operator(operator, "settling the vector store")
         if version is None:
-            await remove(self, tenant, document_id)
+            await remove(self, tenant, document_id, versions)
         else:
-            await show(self, tenant, document_id, version)
+            await show(self, tenant, document_id, version, versions)
 
     async def purge(self, operator: OperatorContext, tenant: TenantId) -> None:
         require_operator(operator, "purging the vector store")
@@ -82,6 +88,10 @@ class EdgeVectorStore(VectorStore):
         """
         require_operator(operator, "optimizing the vector store")
         self.run(lambda shard: shard.optimize())
+        return self.points()
+
+    def points(self) -> int:
+        """How many there are, of all tenants."""
         return self.run(lambda shard: shard.info().points_count)
 
     def sparse_of_document(self, text: str) -> Any:
@@ -93,14 +103,8 @@ class EdgeVectorStore(VectorStore):
         return self._bm25.embed_query(text)
 
     def check_vector(self, dense: Sequence[float]) -> None:
-        """The engine accepts NaN silently; the store does not.
-
-        Raises:
-            StoreError: wrong size, or a number that is not finite.
-        """
-        # One number that is not finite makes the sum so.
-        if len(dense) != self._dimension or not math.isfinite(sum(dense)):
-            raise StoreError(f"A dense vector has {self._dimension} finite numbers.")
+        """Raises StoreError on one that is not finite, or not of the right size."""
+        check_vector(dense, self._dimension)
 
     async def close(self) -> None:
         self.run(lambda shard: shard.close())

@@ -37,6 +37,25 @@ class _NewKey(BaseModel):
     groups: list[str] | None = None
 
 
+class _Reembedding(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    embedding: str = Field(min_length=1, max_length=200)
+
+
+@router.post("/reembedding", status_code=202)
+async def reembed(asked: _Reembedding, operator: Operator, parts: Parts) -> dict[str, Any]:
+    """Make all vectors anew with an installed model; 409 while that is being done."""
+    await parts.reembedding.start(operator, asked.embedding)
+    return {"object": "reembedding", **parts.reembedding.status(operator)}
+
+
+@router.get("/reembedding")
+async def reembedding(operator: Operator, parts: Parts) -> dict[str, Any]:
+    """How far it is."""
+    return {"object": "reembedding", **parts.reembedding.status(operator)}
+
+
 @router.post("/tenants", status_code=201)
 async def add_tenant(asked: _NewTenant, operator: Operator, parts: Parts) -> dict[str, Any]:
     """Add a tenant; 409 if there is one of this id."""
@@ -47,11 +66,15 @@ async def add_tenant(asked: _NewTenant, operator: Operator, parts: Parts) -> dic
 
 @router.get("/tenants")
 async def list_tenants(operator: Operator, parts: Parts) -> dict[str, Any]:
-    """All tenants."""
-    tenants = await parts.registry.list(operator)
+    """All tenants, and where their chunks are."""
+    tenants, places = await parts.registry.list(operator), await parts.places.all(operator)
     return {
         "object": "list",
-        "data": [{"object": "tenant", **asdict(tenant)} for tenant in tenants],
+        "data": [
+            {"object": "tenant", **asdict(tenant), **asdict(places[tenant.id])}
+            for tenant in tenants
+            if tenant.id in places
+        ],
     }
 
 
@@ -63,6 +86,13 @@ async def change_tenant(
     suspended = asked.state == "suspended"
     await parts.registry.set_suspended(operator, tenant_id(name), suspended)
     return {"object": "tenant", "id": name, "state": asked.state}
+
+
+@router.post("/tenants/{name}/promote")
+async def promote_tenant(name: str, operator: Operator, parts: Parts) -> dict[str, Any]:
+    """Give a tenant a shard of its own, while it is served; may be repeated after any failure."""
+    chunks = await parts.places.promote(operator, tenant_id(name))
+    return {"object": "tenant", "id": name, "placement": "own", "chunks": chunks}
 
 
 @router.delete("/tenants/{name}")
@@ -101,4 +131,8 @@ async def usage(operator: Operator, parts: Parts, since: datetime | None = None)
     begin = since or month_begin()
     totals = await parts.usage.totals(operator, begin)
     data = [{"tenant_id": tenant, **asdict(sums)} for tenant, sums in totals.items()]
+    if parts.adapters is not None:
+        resident = await parts.adapters.residency.totals(operator, begin)
+        for row in data:
+            row["adapter_byte_seconds"] = resident.get(row["tenant_id"], 0)
     return {"object": "list", "since": begin.isoformat(), "data": data}

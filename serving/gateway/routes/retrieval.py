@@ -12,6 +12,7 @@ from starlette.requests import Request
 
 from isolation.errors import InvalidRequestError
 from rag.filter_json import parse_filter
+from rag.retrieval.follow_up import Question
 from serving.errors import ModelNotFoundError
 from serving.gateway.bodies import read_body
 from serving.gateway.chat_request import refusal_of
@@ -45,7 +46,8 @@ async def search(request: Request, ctx: Tenant, parts: Parts) -> dict[str, Any]:
     except ValidationError as error:
         raise refusal_of(error) from None
     where = None if asked.filter is None else parse_filter(asked.filter)
-    passages = await parts.retriever.of(ctx).search(asked.query, limit=asked.top_k, where=where)
+    question = Question(asked.query)
+    passages = await parts.retriever.of(ctx).search(question, limit=asked.top_k, where=where)
     return {
         "object": "list",
         "data": [

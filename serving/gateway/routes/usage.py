@@ -17,8 +17,11 @@ router = APIRouter()
 async def usage(ctx: Tenant, parts: Parts, since: datetime | None = None) -> dict[str, Any]:
     """The tenant's sums since then; without `since`, of this calendar month (UTC)."""
     begin = since or month_begin()
-    totals = await parts.usage.of(ctx).totals(begin)
-    return {"object": "usage", "since": begin.isoformat(), **asdict(totals)}
+    totals = asdict(await parts.usage.of(ctx).totals(begin))
+    if parts.adapters is not None:
+        resident = await parts.adapters.residency.of(ctx).byte_seconds(begin)
+        totals["adapter_byte_seconds"] = resident
+    return {"object": "usage", "since": begin.isoformat(), **totals}
 
 
 def month_begin() -> datetime:

@@ -1,21 +1,26 @@
-"""SGLang without the plugin: `python stock_worker.py CONFIG.json`. The twin that leaks.
+"""SGLang without the plugin, for comparison: `python -m serving.engine_plugin.stock_worker CONFIG`.
 
-What stands at the top runs in each of SGLang's processes, as in `serving.engine_plugin.worker`.
+It reads the configuration of `serving.engine_plugin.worker` and leaves out what is the plugin's.
+Nothing is served through it: the gateway's probe refuses it.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 
-if __name__ in ("__main__", "__mp_main__"):
+# SGLang loads every plugin that is installed, unless it is told which.
+os.environ["SGLANG_PLUGINS"] = "none"
+if os.environ.get("BULKHEAD_ENGINE_DEVICE") == "cpu":
     from serving.engine_plugin.cpu import prepare_process
 
     prepare_process()
 
 
 def main() -> None:
+    """Serve until killed."""
     arguments = json.loads(Path(sys.argv[1]).read_text())["arguments"]
     at = arguments.index("--radix-cache-backend")
     del arguments[at : at + 2]

@@ -1,0 +1,34 @@
+"""`bulkhead bench engine`."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from evals.performance.engine import measure
+from evals.report import write
+from serving.cli.engine import Model, prepared, worker_of
+from serving.cli.output import err, out
+from serving.settings import load_settings
+
+
+def engine(
+    model: Annotated[Model, typer.Option(help="tiny: two random layers.")] = Model.default,
+    rounds: Annotated[int, typer.Option(min=1, help="Rounds; medians are reported.")] = 7,
+    save: Annotated[Path | None, typer.Option("--out", help="Write the result as JSON.")] = None,
+) -> None:
+    """Our engine on this machine beside SGLang as it is: tokens per second."""
+    settings = load_settings()
+    worker = worker_of(settings, prepared(settings, model))
+    with err.status("starting") as status:
+        phases = asyncio.run(measure(worker, rounds, status.update))
+    table = Table("phase", "SGLang as it is, tokens/s", "ours, tokens/s", "times")
+    for phase, cell in phases.items():
+        table.add_row(phase, *(str(cell[name]) for name in ("stock", "ours", "times")))
+    out.print(table)
+    if save is not None:
+        write(save, {"model": model.value, "phases": phases})

@@ -1,0 +1,49 @@
+"""`bulkhead bench prefix`."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+
+from evals.performance.prefix import Plan, measure
+from evals.report import write
+from serving.cli.engine import Model, prepared, worker_of
+from serving.cli.output import err, out
+from serving.settings import load_settings
+
+
+def prefix(
+    model: Annotated[Model, typer.Option(help="tiny: two random layers.")] = Model.default,
+    rounds: Annotated[int, typer.Option(min=1, help="Rounds of the speed measurement.")] = 7,
+    save: Annotated[Path | None, typer.Option("--out", help="Write the result as JSON.")] = None,
+) -> None:
+    """The tenants' prefix cache beside SGLang's own: chats of 20 tenants, a flood, the cost."""
+    settings = load_settings()
+    worker = worker_of(settings, prepared(settings, model))
+    with err.status("starting") as status:
+        result = asyncio.run(measure(worker, Plan(rounds=rounds), status.update))
+    result = {"model": model.value, **result}
+    out.print(_prefix_table(result))
+    if save is not None:
+        write(save, result)
+
+
+def _prefix_table(result: dict[str, Any]) -> Table:
+    table = Table("what", "SGLang as it is", "tenants, not scrubbed", "tenants, scrubbed")
+    chats, flood = result["chats"], result["flood"]
+    table.add_row("hit rate in chats", *_ends(chats, "hit_rate"))
+    table.add_row("quiet tenants' hit rate alone", *_ends(flood, "alone"))
+    table.add_row("the same after a flood", *_ends(flood, "after"))
+    for phase, sides in result["speed"].items():
+        cells = (sides[name] for name in ("stock", "scrub_off", "scrub_on"))
+        texts = (f"{c['tokens_per_second']} ({100 * c['cost']:+.1f}%)" for c in cells)
+        table.add_row(f"{phase}, tokens/s (cost)", *texts)
+    return table
+
+
+def _ends(sides: dict[str, Any], name: str) -> tuple[str, str, str]:
+    return str(sides["stock"][name]), "", str(sides["scrub_on"][name])

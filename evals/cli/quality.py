@@ -1,0 +1,81 @@
+"""`bulkhead bench quality`."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+
+from evals.quality.corpora import ForeignHitError
+from evals.quality.retrieval import measure
+from evals.report import write
+from serving.cli.output import err, fail, out
+
+
+def command(
+    data: Annotated[
+        Path | None, typer.Option(help="The support articles: documents.jsonl, questions.jsonl.")
+    ] = None,
+    merchants: Annotated[Path, typer.Option(help="The merchants' folder.")] = Path(
+        "examples/merchants"
+    ),
+    most: Annotated[
+        int | None, typer.Option("--questions", min=4, help="Of each group and half; for a look.")
+    ] = None,
+    save: Annotated[Path | None, typer.Option("--out", help="Write the result as JSON.")] = None,
+) -> None:
+    """nDCG@10 and recall@20 of each way to search, and what the refusal threshold does."""
+    if data is None:
+        err.print("No --data: the support articles are left out, and the demo merchants remain.")
+    elif not all((data / name).is_file() for name in ("documents.jsonl", "questions.jsonl")):
+        raise typer.BadParameter("--data has no documents.jsonl and questions.jsonl.")
+    try:
+        with err.status("starting") as status:
+            result = asyncio.run(measure(merchants, data, most, status.update))
+    except ForeignHitError as error:
+        fail(f"LEAK: {error}.")
+        raise typer.Exit(1) from None
+    out.print(_ranking_table(result["ranking"]))
+    out.print(_difference_table(result["ranking"]))
+    out.print(_refusal_table(result["refusal"]))
+    if save is not None:
+        write(save, result)
+
+
+def _ranking_table(ranking: dict[str, Any]) -> Table:
+    table = Table("questions (test half)", "way", "nDCG@10", "recall@20")
+    for group, cells in ranking.items():
+        for way, scores in cells["test"]["ways"].items():
+            name = f"{group} ({cells['test']['questions']})"
+            table.add_row(name, way, *(_shown(score) for score in scores.values()))
+    return table
+
+
+def _difference_table(ranking: dict[str, Any]) -> Table:
+    table = Table("questions (test half)", "difference", "nDCG@10", "recall@20")
+    for group, cells in ranking.items():
+        for which in ("all", "follow_ups"):
+            cell = cells["test"] if which == "all" else cells["test"]["follow_ups"]
+            for pair, scores in (cell or {"differences": {}})["differences"].items():
+                table.add_row(f"{group}, {which}", pair, *(_shown(s) for s in scores.values()))
+    return table
+
+
+def _refusal_table(refusal: dict[str, Any]) -> Table:
+    table = Table("refusal", "threshold", "false refusals", "let through", "separation")
+    by_corpus = {f"test half, {name}": cell for name, cell in refusal["by_corpus"].items()}
+    for name, cell in ({n: c for n, c in refusal.items() if n != "by_corpus"} | by_corpus).items():
+        shares = (_shared(cell["false_refusals"]), _shared(cell["let_through"]["all"]))
+        table.add_row(name, str(cell["threshold"]), *shares, str(cell["separation"]))
+    return table
+
+
+def _shown(score: dict[str, float]) -> str:
+    return f"{score['mean']:.3f} [{score['low']:.3f}, {score['high']:.3f}]"
+
+
+def _shared(share: dict[str, float]) -> str:
+    return f"{share['count']}/{share['of']} [{share['low']:.3f}, {share['high']:.3f}]"

@@ -1,0 +1,66 @@
+"""How long analysis keeps an event loop from its other work: on a thread, and in a process."""
+
+from __future__ import annotations
+
+import asyncio
+import statistics
+import time
+from typing import Any
+
+import psutil
+
+from isolation.masking.detector import VERSION, PresidioDetector
+from isolation.masking.masker import Analyzer
+from isolation.masking.threaded import Threaded
+from isolation.masking.workers import DetectorWorkers
+
+_STREAMS, _TURNS = 8, 25
+_TICK = 0.001
+_TEXT = (
+    "Hello, my name is Maria Lopez and I ordered a tent two weeks ago. It should be sent to "
+    "24 Elm Street in Denver, CO 80279, but nothing has come. Please call me on +1 303 555 "
+)
+
+
+async def measure() -> dict[str, Any]:
+    """Gaps between the ticks of a loop while 8 callers have turns of 200 characters analysed."""
+    idle = await _gaps(asyncio.sleep(0.5))
+    threaded = Threaded(PresidioDetector(), VERSION)
+    on_thread = await _gaps(_busy(threaded))
+    threaded.close()
+    workers = await DetectorWorkers.start(1)
+    in_process = await _gaps(_busy(workers))
+    children = psutil.Process().children()
+    memory = [round(child.memory_info().rss / 2**20) for child in children]
+    await workers.close()
+    return {
+        "streams": _STREAMS,
+        "turns_of_each": _TURNS,
+        "idle": idle,
+        "on_a_thread": on_thread,
+        "in_a_process": in_process | {"worker_memory_mib": memory},
+    }
+
+
+async def _busy(analyzer: Analyzer) -> None:
+    async def stream(number: int) -> None:
+        for turn in range(_TURNS):
+            await analyzer.find(f"{_TEXT}{number:02}{turn:02}.", None)
+
+    await asyncio.gather(*(stream(number) for number in range(_STREAMS)))
+
+
+async def _gaps(work: Any) -> dict[str, Any]:
+    """Milliseconds that a tick of one came late, while `work` was awaited."""
+    late: list[float] = []
+    task = asyncio.ensure_future(work)
+    while not task.done():
+        begun = time.perf_counter()
+        await asyncio.sleep(_TICK)
+        late.append((time.perf_counter() - begun - _TICK) * 1000)
+    await task
+    return {
+        "max_gap_ms": round(max(late), 2),
+        "p99_gap_ms": round(statistics.quantiles(late, n=100)[98], 2),
+        "ticks": len(late),
+    }

@@ -1,0 +1,312 @@
+"""Which adapters are in the engine: many more are registered than fit.
+
+One load at a time for each, whoever asks; what a request holds stays; the rest makes room as
+`eviction` says. Plaintext weights exist in a private folder in memory, for the length of the load.
+The engine is never asked to serve a name that it was not seen to load in this life of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import structlog
+
+from isolation.context import TenantContext
+from serving.adapters.engine_names import EngineName, EngineNames
+from serving.adapters.errors import AdapterTamperedError, AdapterUnavailableError
+from serving.adapters.eviction import Choice, Places, choose_victim
+from serving.adapters.lora_engine import LoraEngine, is_out, unload_strangers
+from serving.adapters.memory import PrivateMemory
+from serving.adapters.ports import AdapterRecord
+from serving.adapters.registry import AdapterRegistry
+from serving.adapters.resident import Key, Resident, key_of
+from serving.errors import EngineUnavailableError
+from serving.key_wrapping import KeyNotOpenedError
+from serving.metering.metrics import Metrics
+from serving.metering.residency import ResidencyRecord, ResidencySink
+
+# Tiers of this engine priority or above: theirs are pinned.
+_PINNED_PRIORITY = 2
+_KEEPER_SECONDS = 30.0
+_FAREWELL_SECONDS = 10.0
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class ResidencyParts:
+    """What the manager is made of."""
+
+    engine: LoraEngine
+    registry: AdapterRegistry
+    memory: PrivateMemory
+    names: EngineNames
+    sink: ResidencySink
+    metrics: Metrics
+    places: Places
+
+
+class Residency:
+    """Everybody's residents, for `leases` alone. One event loop only."""
+
+    def __init__(self, parts: ResidencyParts) -> None:
+        self._parts = parts
+        self._all: dict[EngineName, Resident] = {}
+        self._current: dict[Key, Resident] = {}
+        self._evicted_at: dict[Key, float] = {}
+        self._incarnation = ""
+        self._cleaning: asyncio.Task[None] | None = None
+        self._changed = asyncio.Event()
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._keeper: asyncio.Task[None] | None = None
+        parts.registry.reaches(self.gone)
+
+    def start(self) -> None:
+        """Begin to account, and to repeat what failed."""
+        self._keeper = asyncio.create_task(self._keep(), name="adapter residency")
+
+    async def close(self) -> None:
+        """Account for what is there and stop. The engine forgets its adapters at its own end."""
+        tasks = self._tasks | ({self._keeper} if self._keeper else set())
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+        for resident in self._all.values():
+            await self._account(resident)
+
+    async def gone(self, records: Sequence[AdapterRecord]) -> None:
+        """These were revoked or removed: their streams end, and then they leave the engine."""
+        ended = [r for record in records if (r := self._current.get(key_of(record))) is not None]
+        for resident in ended:
+            resident.revoked.set()
+            self._end(resident)
+        for resident in ended:
+            while resident.engine_name in self._all and await self._until_changed(
+                _FAREWELL_SECONDS
+            ):
+                pass
+
+    def begin(self, ctx: TenantContext, record: AdapterRecord) -> Resident | Choice:
+        """The version's resident, being loaded if it is not there; or why there is no place."""
+        self._notice_engine()
+        resident = self._current.get(key_of(record))
+        if resident is not None:
+            return resident
+        victim = None
+        if len(self._all) >= self._parts.places.capacity:
+            choice = self._choice(ctx)
+            if choice.victim is None:
+                return choice
+            victim = choice.victim
+            self._leave(victim)
+        return self._load_begun(ctx, record, victim)
+
+    async def take(self, ctx: TenantContext, record: AdapterRecord, deadline: float) -> Resident:
+        """A resident that is loaded and held for the caller, who gives it back.
+
+        Raises:
+            AdapterUnavailableError: no place until `deadline` (monotonic clock), or it cannot be
+                loaded.
+        """
+        while True:
+            begun = self.begin(ctx, record)
+            if isinstance(begun, Choice):
+                await self._until_place(begun, deadline)
+                continue
+            begun.leases += 1
+            try:
+                await self._until_loaded(begun, deadline)
+            except BaseException:
+                self.give_back(begun)
+                raise
+            if not begun.ending:
+                return begun
+            self.give_back(begun)
+            if begun.revoked.is_set():
+                raise AdapterUnavailableError("The adapter was taken out of service.")
+
+    def give_back(self, resident: Resident, *, failed: bool = False) -> None:
+        """End a hold. `failed`: the engine did not serve it, so the next request loads it anew."""
+        resident.leases -= 1
+        resident.used_at = _now()
+        if failed and not resident.ending:
+            self._leave(resident)
+        if resident.ending and not resident.leases:
+            self._spawn(self._unload(resident))
+        self._notify()
+
+    def _choice(self, ctx: TenantContext) -> Choice:
+        return choose_victim(
+            self._all.values(),
+            ctx.tenant_id,
+            pinned=self._is_pinned(ctx),
+            places=self._parts.places,
+            now=_now(),
+        )
+
+    def _is_pinned(self, ctx: TenantContext) -> bool:
+        taken = sum(resident.pinned for resident in self._all.values())
+        return ctx.tier.priority >= _PINNED_PRIORITY and taken < self._parts.places.pinned
+
+    def _load_begun(
+        self, ctx: TenantContext, record: AdapterRecord, victim: Resident | None
+    ) -> Resident:
+        name = self._parts.names.new(record)
+        resident = Resident(ctx, record, name, self._is_pinned(ctx), used_at=_now())
+        self._all[name] = self._current[key_of(record)] = resident
+        resident.loading = self._spawn(self._load(resident, victim))
+        soon = self._evicted_at.pop(key_of(record), None) is not None
+        self._parts.metrics.adapter_loads.labels("reload" if soon else "cold").inc()
+        return resident
+
+    async def _load(self, resident: Resident, victim: Resident | None) -> None:
+        try:
+            await self._cleaned()
+            if victim is not None:
+                await self._unload(victim)
+                if victim.engine_name in self._all:
+                    raise AdapterUnavailableError
+            await self._placed(resident)
+        except (EngineUnavailableError, AdapterTamperedError, KeyNotOpenedError) as error:
+            _log.error("adapter.refused", error=type(error).__name__)
+            await self._not_loaded(resident)
+            raise AdapterUnavailableError from error
+        except BaseException:
+            await asyncio.shield(self._not_loaded(resident))
+            raise
+        resident.loaded_at = resident.accounted_at = resident.used_at = _now()
+        self._notify()
+
+    async def _placed(self, resident: Resident) -> None:
+        own = self._parts.registry.of(resident.ctx)
+        with self._parts.memory.folder() as folder:
+            resident.size = await own.place(resident.record, folder)
+            resident.asked = True
+            await self._parts.engine.load(resident.engine_name, folder)
+        if resident.engine_name not in self._all:
+            # The engine was replaced meanwhile; whichever has it must not keep it.
+            raise EngineUnavailableError
+
+    async def _not_loaded(self, resident: Resident) -> None:
+        self._leave(resident)
+        if not resident.asked or await is_out(self._parts.engine, resident.engine_name):
+            self._all.pop(resident.engine_name, None)
+        self._notify()
+
+    def _end(self, resident: Resident) -> None:
+        """It serves nobody else; it leaves the engine once nobody holds it."""
+        self._leave(resident)
+        if not resident.leases:
+            self._spawn(self._unload(resident))
+
+    def _leave(self, resident: Resident) -> None:
+        resident.ending = True
+        if self._current.get(key_of(resident.record)) is resident:
+            del self._current[key_of(resident.record)]
+
+    async def _unload(self, resident: Resident) -> None:
+        """Out of the engine, or still listed as ending: the keeper tries again."""
+        if resident.loading is not None and not resident.loading.done():
+            await asyncio.wait({resident.loading})
+        if resident.engine_name not in self._all:
+            return
+        out = await is_out(self._parts.engine, resident.engine_name)
+        await self._account(resident)
+        if out:
+            self._out(resident)
+
+    def _out(self, resident: Resident) -> None:
+        self._all.pop(resident.engine_name, None)
+        now, recent = _now(), self._parts.places.stale_seconds
+        self._evicted_at = {k: at for k, at in self._evicted_at.items() if now - at < recent}
+        self._evicted_at[key_of(resident.record)] = now
+        self._notify()
+
+    def _notice_engine(self) -> None:
+        """An engine that started anew has nothing loaded, whatever was loaded before."""
+        incarnation = self._parts.engine.incarnation
+        if incarnation == self._incarnation:
+            return
+        for resident in self._all.values():
+            resident.ending = True
+        self._all, self._current = {}, {}
+        self._incarnation, self._cleaning = incarnation, None
+
+    async def _cleaned(self) -> None:
+        """Once in the engine's life, before the first load."""
+        if self._cleaning is None or (self._cleaning.done() and not _succeeded(self._cleaning)):
+            self._cleaning = self._spawn(unload_strangers(self._parts.engine, self._all))
+        await asyncio.shield(self._cleaning)
+
+    async def _account(self, resident: Resident) -> None:
+        if resident.loaded_at is None:
+            return
+        now = _now()
+        seconds, resident.accounted_at = now - resident.accounted_at, now
+        record = resident.record
+        await self._parts.sink.of(resident.ctx).record(
+            ResidencyRecord(
+                f"{record.name}@{record.version}", resident.size, seconds, datetime.now(UTC)
+            )
+        )
+
+    async def _keep(self) -> None:
+        while True:
+            await asyncio.sleep(_KEEPER_SECONDS)
+            for resident in list(self._all.values()):
+                if resident.ending and not resident.leases:
+                    await self._unload(resident)
+                else:
+                    await self._account(resident)
+
+    async def _until_loaded(self, resident: Resident, deadline: float) -> None:
+        assert resident.loading is not None
+        try:
+            async with asyncio.timeout_at(deadline):
+                await asyncio.shield(resident.loading)
+        except TimeoutError:
+            raise AdapterUnavailableError from None
+
+    async def _until_place(self, choice: Choice, deadline: float) -> None:
+        self._parts.metrics.adapter_waits.inc()
+        until = deadline if choice.again_at is None else min(deadline, choice.again_at)
+        changed = await self._until_changed(until - _now())
+        if not changed and _now() >= deadline:
+            raise AdapterUnavailableError("All places for adapters are taken. Try again shortly.")
+
+    async def _until_changed(self, seconds: float) -> bool:
+        try:
+            async with asyncio.timeout(max(seconds, 0)):
+                await self._changed.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    def _notify(self) -> None:
+        """Wake all who wait; they look again."""
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._finished)
+        return task
+
+    def _finished(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            # Told to whoever waits; a prefetch has nobody.
+            _log.warning("adapter.not_loaded", error=type(error).__name__)
+
+
+def _succeeded(task: asyncio.Task[None]) -> bool:
+    return not task.cancelled() and task.exception() is None
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

@@ -1,0 +1,54 @@
+"""The Qdrant server that the settings choose in place of Qdrant Edge."""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit
+
+from rag.errors import StoreUnavailableError
+from rag.store.placement import OneShard, TenantPlacement
+from rag.store.port import VectorStore
+from rag.store.server.connection import ServerAddress
+from rag.store.server.store import ServerVectorStore
+from serving.errors import StartupError
+from serving.settings import Settings
+
+
+async def open_server(settings: Settings, dimension: int) -> VectorStore:
+    """The collection on the Qdrant server that the settings name, checked.
+
+    Raises:
+        StartupError: a setting is wrong.
+        StoreError: it cannot be opened, or would leak; the message has the way out.
+    """
+    assert settings.qdrant_url is not None
+    key = settings.qdrant_api_key
+    address = ServerAddress(
+        url=_checked(settings.qdrant_url),
+        api_key=key.get_secret_value() if key is not None else None,
+        timeout=settings.qdrant_timeout_seconds,
+        prefer_grpc=settings.qdrant_grpc == "on",
+        grpc_port=settings.qdrant_grpc_port,
+    )
+    try:
+        return await ServerVectorStore.open(
+            address,
+            dimension,
+            collection=settings.qdrant_collection,
+            placement=settings.qdrant_placement,
+        )
+    except StoreUnavailableError:
+        raise StartupError("No Qdrant server answers at BULKHEAD_QDRANT_URL.") from None
+
+
+def placement_of(store: VectorStore) -> TenantPlacement:
+    """How tenants are placed in it."""
+    return store.placement if isinstance(store, ServerVectorStore) else OneShard()
+
+
+def _checked(url: str) -> str:
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise StartupError("BULKHEAD_QDRANT_URL is http://HOST:PORT or https://HOST:PORT.")
+    if parts.username or parts.password:
+        raise StartupError("The key of the Qdrant server goes into BULKHEAD_QDRANT_API_KEY.")
+    return url

@@ -1,0 +1,215 @@
+"""Adapters in SGLang itself: each request gets its own tenant's weights, and none after them."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from isolation.context import TenantContext
+from isolation.namespaces import CacheScope, NamespaceDeriver
+from isolation.testing.contexts import operator_for_tests, tenant_for_tests
+from serving.adapters.base_model import read_base_model
+from serving.adapters.engine_names import EngineNames
+from serving.adapters.eviction import Places
+from serving.adapters.leases import AdapterLeases
+from serving.adapters.memory import PrivateMemory
+from serving.adapters.names import Reference
+from serving.adapters.ports import AdapterRecord
+from serving.adapters.residency import Residency, ResidencyParts
+from serving.cli.engine import worker_of
+from serving.control.database import Database
+from serving.control.tenants import TenantRegistry
+from serving.engine.client import EngineClient, Job, TokenUsage
+from serving.engine.launch import Lora
+from serving.engine.local import LocalEngine
+from serving.engine.lora import SglangLora
+from serving.errors import EngineUnavailableError
+from serving.metering.metrics import Metrics
+from serving.settings import Settings
+from tests.adapters.conftest import FJELLVIK, OPERATOR, VOLTBAY, Shop, make_shop
+from tests.adapters.engine_contract import LoraEngineContract
+from tests.adapters.files import BASE, config, tensors, write
+from tests.adapters.test_residency import Bill
+from tests.signing import signer_for_tests
+
+pytestmark = [pytest.mark.engine, pytest.mark.asyncio(loop_scope="session")]
+
+ROOM = 2
+SCOPE = CacheScope("m", "t", "", "1")
+QUESTION = "What is your return policy? " * 20
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def lora_worker(
+    tiny_model: Path, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncGenerator[LocalEngine, None]:
+    worker = replace(worker_of(Settings(), tiny_model), lora=Lora(rank=16, batch=ROOM, loaded=ROOM))
+    folder = tmp_path_factory.mktemp("lora-engine")
+    probe_tenant = tenant_for_tests("platform-probe")
+    engine = LocalEngine(
+        worker, "base", folder, probe_tenant, signer=signer_for_tests(), on_refused=pytest.fail
+    )
+    engine.start()
+    async with asyncio.timeout(400):
+        await engine.until_ready()
+    yield engine
+    await engine.close()
+
+
+@dataclass
+class Platform:
+    """A registry and a residency manager before the real engine."""
+
+    shop: Shop
+    engine: LocalEngine
+    residency: Residency
+    namespaces: NamespaceDeriver
+
+    async def ask(
+        self, ctx: TenantContext, record: AdapterRecord, text: str, max_tokens: int = 3
+    ) -> tuple[str, TokenUsage]:
+        deadline = asyncio.get_running_loop().time() + 60
+        async with AdapterLeases(self.residency).of(ctx).lease(record, deadline) as lease:
+            scope = replace(SCOPE, adapter=lease.engine_name)
+            namespace = self.namespaces.derive(ctx, scope)
+            messages = [{"role": "user", "content": text}]
+            job = Job(
+                secrets.token_hex(16), messages, max_tokens, {"temperature": 0}, lease.engine_name
+            )
+            stream = self.engine.client().of(ctx, namespace).stream(job)
+            deltas = [delta async for delta in lease.guarded(stream)]
+        (usage,) = (delta.usage for delta in deltas if delta.usage is not None)
+        return "".join(delta.text for delta in deltas), usage
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def platform(lora_worker: LocalEngine, tmp_path: Path) -> AsyncGenerator[Platform, None]:
+    database = await Database.open(f"sqlite+aiosqlite:///{tmp_path}/data/bulkhead.db")
+    for ctx in (FJELLVIK, VOLTBAY):
+        await TenantRegistry(database).add(OPERATOR, ctx.tenant_id, "business")
+    shop = make_shop(database, str(tmp_path / "store"), tmp_path)
+    memory = PrivateMemory.open(Path("/dev/shm") / f"bulkhead-test-{tmp_path.name}")
+    parts = ResidencyParts(
+        engine=SglangLora(OPERATOR, lora_worker.client),
+        registry=shop.registry,
+        memory=memory,
+        names=EngineNames(b"n" * 32),
+        sink=Bill(),
+        metrics=Metrics(),
+        places=Places(ROOM, minimum_seconds=0.0),
+    )
+    residency = Residency(parts)
+    yield Platform(shop, lora_worker, residency, NamespaceDeriver(b"k" * 32))
+    await residency.close()
+    memory.close()
+    await database.close()
+
+
+class TestSglang(LoraEngineContract):
+    @pytest_asyncio.fixture(loop_scope="session")
+    async def lora_engine(self, lora_worker: LocalEngine) -> SglangLora:
+        return SglangLora(operator_for_tests(), lora_worker.client)
+
+
+async def test_the_base_model_of_the_other_tests_is_the_tiny_one(tiny_model: Path) -> None:
+    read = read_base_model(BASE.name, tiny_model)
+    assert read == replace(BASE, tokenizer=read.tokenizer)
+
+
+async def test_every_request_gets_its_own_adapter_while_they_are_reloaded(
+    platform: Platform,
+) -> None:
+    """Two tenants with two adapters each, and room for two."""
+    wanted = {}
+    for seed, (ctx, name) in enumerate((c, n) for c in (FJELLVIK, VOLTBAY) for n in ("a", "b")):
+        record = await platform.shop.add(ctx, name, seed=seed)
+        answers = {(await platform.ask(ctx, record, text))[0] for text in ("Hello", "Hello")}
+        assert len(answers) == 1
+        wanted[ctx, record] = answers.pop()
+    # The positive control: a request that got another's adapter would be seen.
+    assert len(set(wanted.values())) == len(wanted)
+
+    async def one(ctx: TenantContext, record: AdapterRecord, answer: str) -> bool:
+        return (await platform.ask(ctx, record, "Hello"))[0] == answer
+
+    asked = [(*who, answer) for who, answer in wanted.items()] * 10
+    assert all(await asyncio.gather(*(one(*each) for each in asked)))
+
+
+async def test_prefixes_are_hit_within_one_load_of_one_adapter_only(platform: Platform) -> None:
+    mine, theirs = await platform.shop.add(FJELLVIK), await platform.shop.add(VOLTBAY)
+    text = QUESTION + secrets.token_hex(4)
+    assert (await platform.ask(FJELLVIK, mine, text))[1].cached == 0
+    assert (await platform.ask(FJELLVIK, mine, text))[1].cached > 100  # the positive control
+    assert (await platform.ask(VOLTBAY, theirs, text))[1].cached == 0
+    newer = await platform.shop.add(FJELLVIK, seed=1)
+    assert (await platform.ask(FJELLVIK, newer, text))[1].cached == 0
+    # The older one was evicted meanwhile: the same weights, and still a load of its own.
+    await platform.ask(VOLTBAY, theirs, text)
+    assert (await platform.ask(FJELLVIK, mine, text))[1].cached == 0
+
+
+async def test_what_was_revoked_is_not_brought_back_by_whoever_knows_its_name(
+    platform: Platform,
+) -> None:
+    record = await platform.shop.add(FJELLVIK)
+    deadline = asyncio.get_running_loop().time() + 60
+    async with AdapterLeases(platform.residency).of(FJELLVIK).lease(record, deadline) as lease:
+        name = lease.engine_name
+    client: EngineClient = platform.engine.client()
+    assert name in await SglangLora(OPERATOR, lambda: client).loaded()
+    await platform.shop.registry.revoke(OPERATOR, FJELLVIK.tenant_id, Reference("support"))
+    assert name not in await SglangLora(OPERATOR, lambda: client).loaded()
+    namespace = platform.namespaces.derive(FJELLVIK, SCOPE)
+    job = Job(secrets.token_hex(16), [{"role": "user", "content": "Hello"}], 2, {}, name)
+    with pytest.raises(EngineUnavailableError):
+        async for _ in client.of(FJELLVIK, namespace).stream(job):
+            pass
+    other = await platform.shop.add(VOLTBAY)
+    assert (await platform.ask(VOLTBAY, other, "Hello"))[1].completion == 3
+
+
+async def test_a_revocation_ends_a_running_stream(platform: Platform) -> None:
+    record = await platform.shop.add(FJELLVIK)
+
+    async def answer() -> None:
+        deadline = asyncio.get_running_loop().time() + 60
+        async with AdapterLeases(platform.residency).of(FJELLVIK).lease(record, deadline) as lease:
+            namespace = platform.namespaces.derive(FJELLVIK, SCOPE)
+            messages = [{"role": "user", "content": "Tell me everything."}]
+            sampling = {"temperature": 0, "ignore_eos": True}
+            job = Job(secrets.token_hex(16), messages, 7_000, sampling, lease.engine_name)
+            stream = platform.engine.client().of(FJELLVIK, namespace).stream(job)
+            async for _ in lease.guarded(stream):
+                begun.set()
+
+    begun = asyncio.Event()
+    answering = asyncio.create_task(answer())
+    async with asyncio.timeout(60):
+        await begun.wait()
+        await platform.shop.registry.revoke(OPERATOR, FJELLVIK.tenant_id, Reference("support"))
+        with pytest.raises(Exception, match="out of service"):
+            await answering
+        assert await SglangLora(OPERATOR, platform.engine.client).loaded() == []
+
+
+@pytest.mark.parametrize("kind", ["float16", "seven modules", "highest rank"])
+async def test_what_the_check_lets_through_sglang_loads(
+    lora_worker: LocalEngine, tmp_path: Path, kind: str
+) -> None:
+    modules = list(BASE.shapes) if kind == "seven modules" else ["q_proj", "v_proj"]
+    rank = 16 if kind == "highest rank" else 4
+    weights = tensors(rank=rank, modules=modules)
+    if kind == "float16":
+        weights = {name: values.astype("float16") for name, values in weights.items()}
+    content = config(r=rank, target_modules=modules)
+    folder = write(tmp_path / "a", content=content, weights=weights).folder
+    engine, name = SglangLora(OPERATOR, lora_worker.client), secrets.token_hex(32)
+    await engine.load(name, folder)
+    await engine.unload(name)
