@@ -142,8 +142,8 @@ async def _refusal(
             if name != TWIN:
                 asked = _some(name, which, most)
                 by_corpus[name] = await judge(core, corpus, asked, settings.top_k)
-    # One threshold for every tenant: that of the corpus whose questions it would harm most.
-    threshold = min(calibrated(of_corpus) for of_corpus in judged["development"].values())
+    # One threshold for every tenant: that of the kind of corpus whose questions it would harm most.
+    threshold = min(calibrated(alike) for alike in _by_kind_of_corpus(judged["development"]))
     shipped = float(Settings.model_fields["refusal_threshold"].default)
     test = judged["test"]
     return {
@@ -152,6 +152,13 @@ async def _refusal(
         "by_corpus": {name: report(of_corpus, threshold) for name, of_corpus in test.items()},
         "shipped_threshold": report(_all(test), shipped),
     }
+
+
+def _by_kind_of_corpus(by_corpus: Mapping[str, Sequence[Judged]]) -> list[list[Judged]]:
+    """The support articles; the merchants together, who have few questions each."""
+    articles = {name: judged for name, judged in by_corpus.items() if name == SUPPORT}
+    merchants = {name: judged for name, judged in by_corpus.items() if name != SUPPORT}
+    return [_all(alike) for alike in (articles, merchants) if alike]
 
 
 def _all(by_corpus: Mapping[str, Sequence[Judged]]) -> list[Judged]:
