@@ -26,8 +26,11 @@ def ingest(
     rate = result["rate"]
     share = f"{100 * rate['share_of_the_model']:.0f}% of the model alone"
     out.print(f"{rate['ingestion_chunks_per_second']} chunks/s, {share}", markup=False)
-    table = Table("chunks", "added MiB", "chunks/s", "longest gap ms")
-    shown = ("chunks", "added_mib", "chunks_per_second", "longest_gap_of_the_event_loop_ms")
+    table = Table("chunks", "added MiB", "of it passing", "chunks/s", "longest gap ms")
+    shown = (
+        *("chunks", "added_mib", "passing_mib", "chunks_per_second"),
+        "longest_gap_of_the_event_loop_ms",
+    )
     for cell in result["memory"]["sizes"]:
         table.add_row(*(str(cell[name]) for name in shown))
     out.print(table)
