@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable
 from pathlib import Path
+from uuid import UUID
 
 import pytest
+from qdrant_edge import UpdateOperation
 
 from isolation.access import restricted_to
 from isolation.errors import CrossTenantError
@@ -97,14 +99,22 @@ async def test_without_the_moment_two_versions_are_seen(
 
 async def test_no_step_is_long(store: EdgeVectorStore, monkeypatch: pytest.MonkeyPatch) -> None:
     sizes: list[int] = []
-    changed = settling._changed
+    deleted, shown = UpdateOperation.delete_points, UpdateOperation.set_payload
 
-    def counted(*arguments: object) -> list[object]:
-        ids = changed(*arguments)
-        sizes.append(len(ids))
-        return ids
+    class Counted:
+        """What a step changes."""
 
-    monkeypatch.setattr(settling, "_changed", counted)
+        @staticmethod
+        def delete_points(ids: list[UUID]) -> UpdateOperation:
+            sizes.append(len(ids))
+            return deleted(ids)
+
+        @staticmethod
+        def set_payload(ids: list[UUID], payload: dict[str, str]) -> UpdateOperation:
+            sizes.append(len(ids))
+            return shown(ids, payload)
+
+    monkeypatch.setattr(settling, "UpdateOperation", Counted)
     mine = store.of(FJELLVIK)
     await _stage(mine, "v1")
     await mine.publish("book", "v1")

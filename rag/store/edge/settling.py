@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Collection
+from functools import partial
 from typing import Any, Protocol, TypeVar
 
 from qdrant_edge import EdgeShard, ScrollRequest, UpdateOperation
@@ -43,7 +44,7 @@ async def show(
     two, or a part of one."""
     others = predicate.replaced_by(tenant, document_id, version, versions)
     everything = predicate.document_of(tenant, document_id)
-    if len(shard.run(lambda edge: _ids(edge, everything, _BATCH + 1))) <= _BATCH:
+    if len(shard.run(lambda edge: edge.scroll(_request(everything, _BATCH + 1))[0])) <= _BATCH:
         mine = predicate.version_of(tenant, document_id, version)
         shard.run(lambda edge: _show_at_once(edge, mine, others))
         shard.hidden.clear(tenant, document_id)
@@ -80,21 +81,30 @@ def _show_at_once(edge: EdgeShard, mine: Every, others: Every) -> None:
 async def _each(
     shard: Shard, condition: Every, change: Callable[[list[Any]], UpdateOperation]
 ) -> None:
-    """Change what fulfils `condition` until nothing does; other requests run in between."""
-    while ids := shard.run(lambda edge: _changed(edge, condition, change)):
-        await asyncio.sleep(0)
-        if len(ids) < _BATCH:
+    """Change what fulfils `condition`; other requests run in between. By id, and not from the start
+    each time: what was changed already would be gone through again by every step."""
+    after: Any = None
+    while True:
+        step = partial(_changed, condition=condition, change=change, begin=after)
+        after = shard.run(step)
+        if after is None:
             return
+        await asyncio.sleep(0)
 
 
 def _changed(
-    edge: EdgeShard, condition: Every, change: Callable[[list[Any]], UpdateOperation]
-) -> list[Any]:
-    if ids := _ids(edge, condition, _BATCH):
-        edge.update(change(ids))
-    return ids
+    edge: EdgeShard,
+    condition: Every,
+    change: Callable[[list[Any]], UpdateOperation],
+    begin: Any,
+) -> Any:
+    """One step from the id `begin` on; where the next one begins, None at the end."""
+    request = _request(condition, _BATCH, begin)
+    records, after = edge.scroll(request)
+    if records:
+        edge.update(change([record.id for record in records]))
+    return after
 
 
-def _ids(edge: EdgeShard, condition: Every, limit: int) -> list[Any]:
-    request = ScrollRequest(limit=limit, filter=rendered(condition), with_payload=False)
-    return [record.id for record in edge.scroll(request)[0]]
+def _request(condition: Every, limit: int, begin: Any = None) -> ScrollRequest:
+    return ScrollRequest(offset=begin, limit=limit, filter=rendered(condition), with_payload=False)
