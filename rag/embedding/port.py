@@ -22,3 +22,9 @@ class Embedder(Protocol):
 
     def count_tokens(self, text: str) -> int:
         """How many tokens of this model the text has, without special tokens."""
+
+
+def for_queries(embedder: Embedder) -> Embedder:
+    """The same model as it embeds questions, where it makes a difference (`queries`)."""
+    queries: Embedder = getattr(embedder, "queries", embedder)
+    return queries

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from isolation.context import OperatorContext
 from rag.embedding.minilm import MiniLmEmbedder
+from rag.embedding.port import Embedder, for_queries
 from rag.ingest import Ingestor
 from rag.reading.limits import ReadingLimits
 from rag.reading.parsers import Parsers
@@ -43,7 +44,7 @@ class Core:
     policies: PolicyRegistry
     tenants_keys: ApiKeyAuthenticator
     operator_keys: OperatorKeyAuthenticator
-    embedder: MiniLmEmbedder
+    embedder: Embedder
     store: VectorStore
     ingestor: Ingestor
     spool: Spool
@@ -56,8 +57,12 @@ class Core:
 
 
 @asynccontextmanager
-async def open_core(settings: Settings) -> AsyncGenerator[Core, None]:
+async def open_core(
+    settings: Settings, *, embedder: Embedder | None = None
+) -> AsyncGenerator[Core, None]:
     """Own the data folder, migrate the database, open the shard, finish interrupted writes.
+
+    embedder: instead of the default model; its owner closes it.
 
     Raises:
         StartupError: something is in the way; the message is one line with the way out.
@@ -69,8 +74,7 @@ async def open_core(settings: Settings) -> AsyncGenerator[Core, None]:
         operator = operator_keys.authenticate(key)
         database = await Database.open(_database_url(settings))
         stack.push_async_callback(database.close)
-        embedder = MiniLmEmbedder()
-        stack.callback(embedder.close)
+        embedder = embedder or _default_embedder(stack)
         store = await open_store(settings, embedder.dimension)
         stack.push_async_callback(store.close)
         usage = UsageLedger(database)
@@ -108,10 +112,16 @@ async def open_core(settings: Settings) -> AsyncGenerator[Core, None]:
             parsers=parsers,
             deletion=deletion,
             places=TenantPlaces(registry, catalog, placement_of(store)),
-            retriever=Retriever(store, embedder),
+            retriever=Retriever(store, for_queries(embedder)),
             usage=usage,
             adapters=adapters,
         )
+
+
+def _default_embedder(stack: AsyncExitStack) -> Embedder:
+    embedder = MiniLmEmbedder()
+    stack.callback(embedder.close)
+    return embedder
 
 
 async def _adapters(
