@@ -142,10 +142,14 @@ class DocumentPage:
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """A piece of one document, small enough to embed; its headings are part of `text`."""
+    """A piece of one document, small enough to embed; its headings are part of `text`.
+
+    kept: what a store keeps in place of `text`, where that is sealed.
+    """
 
     ordinal: int
     text: str
+    kept: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

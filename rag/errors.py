@@ -10,6 +10,7 @@ BulkheadError
 RequestRefusedError
 ├── DocumentUnreadableError    422, a file is broken, empty, or of a kind that is not read
 ├── DocumentTooLargeError      413, a file exceeds a limit of the reader
+├── ArchiveError               422, of a tenant: damaged, cut short, another's, another model's
 ├── DocumentNotFoundError      404, unknown or another tenant's: one answer
 ├── DocumentBusyError          409, another writer has the document, or took it from a slow one
 ├── InvalidFilterError         400, of a search or of a document's metadata
@@ -35,6 +36,13 @@ class DocumentTooLargeError(RequestRefusedError):
 
     code = "document_too_large"
     status = 413
+
+
+class ArchiveError(RequestRefusedError):
+    """An archive of a tenant is not what it should be; nothing of it was restored."""
+
+    code = "archive_refused"
+    status = 422
 
 
 class InvalidDocumentError(RequestRefusedError):

@@ -1,6 +1,6 @@
 """A knowledge base inside the application's own process, without a gateway.
 
-`Knowledge.of(ctx)` gives what the LlamaIndex adapters take; there is no other way to its data.
+`SharedKnowledge.of(ctx)` gives what the LlamaIndex adapters take; nothing else reaches its data.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from rag.catalog import CatalogEntry
 from rag.documents import Document, Passage
 from rag.filters import Metadata, Where
 from rag.ingest import Ingestor, IngestOutcome, TenantIngestor
+from rag.live import LiveRetriever, LiveTenantRetriever
 from rag.retrieval.follow_up import Question
-from rag.retrieval.retriever import Retriever, TenantRetriever
 
 
-class Knowledge:
+class SharedKnowledge:
     """All tenants' documents. Bind it first."""
 
-    def __init__(self, ingestor: Ingestor, retriever: Retriever, loop: LoopThread) -> None:
+    def __init__(self, ingestor: Ingestor, retriever: LiveRetriever, loop: LoopThread) -> None:
         self._ingestor = ingestor
         self._retriever = retriever
         self._loop = loop
@@ -37,7 +37,7 @@ class TenantKnowledge:
     """
 
     def __init__(
-        self, ingestor: TenantIngestor, retriever: TenantRetriever, loop: LoopThread
+        self, ingestor: TenantIngestor, retriever: LiveTenantRetriever, loop: LoopThread
     ) -> None:
         self._ingestor = ingestor
         self._retriever = retriever

@@ -5,24 +5,26 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import (
     AbstractAsyncContextManager,
     AbstractContextManager,
     aclosing,
     asynccontextmanager,
 )
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Literal
 from weakref import WeakValueDictionary
 
 from isolation.context import OperatorContext, TenantContext, require_unrestricted
 from isolation.tenant_id import TenantId
+from rag.archive import ArchivedDocument
 from rag.catalog import CLAIM_SECONDS, CatalogEntry, Claim, DocumentCatalog, TenantCatalog
-from rag.documents import DocumentVersion, Source
+from rag.documents import DocumentVersion, EmbeddedChunk, Source
 from rag.embedding.port import Embedder
 from rag.errors import DocumentBusyError, DocumentNotFoundError
+from rag.filters import Metadata
 from rag.gate import SwitchGate, WriteGate
 from rag.generation import Generation
 from rag.pipeline import embedded
@@ -50,6 +52,7 @@ class Ingestor:
         self._gate = WriteGate()
         self._switching = SwitchGate()
         self._filling: VectorStore | None = None
+        self.touched: set[TenantId] = set()
 
     def of(self, ctx: TenantContext) -> TenantIngestor:
         """Ingestion as this tenant sees it."""
@@ -80,6 +83,7 @@ class Ingestor:
             StoreError: the store still finds something; nothing of the catalogue is gone then.
         """
         await self._gate.close(tenant)
+        self.touched.add(tenant)
         while await self._catalog.writing(operator, tenant):  # noqa: ASYNC110 - it can only be asked
             await asyncio.sleep(_POLL_SECONDS)
         async with self._switching.passing():
@@ -104,8 +108,15 @@ class Ingestor:
         return [self.generation.store] + ([self._filling] if self._filling is not None else [])
 
     def fill(self, store: VectorStore | None) -> None:
-        """Deletions reach `store`, too, from now on; None: no more."""
+        """Deletions reach `store`, too, from now on, and who writes is noted; None: no more."""
         self._filling = store
+        self.touched.clear()
+
+    def changed(self) -> list[TenantId]:
+        """Who has written since `fill`, or since this was asked the last time."""
+        changed = sorted(self.touched)
+        self.touched.clear()
+        return changed
 
     def switching(self) -> AbstractAsyncContextManager[None]:
         """While the block runs, nothing is published or deleted: `generation` is set in it."""
@@ -146,6 +157,56 @@ class TenantIngestor:
                 raise
             await self._catalog.finish(claim)
         return IngestOutcome("replaced" if before else "created", chunks)
+
+    @asynccontextmanager
+    async def held(self, document_id: str) -> AsyncGenerator[CatalogEntry | None, None]:
+        """One document that nobody changes while the block runs; None if there is none."""
+        async with self._shared.lock(self._ctx, document_id):
+            with self._shared.writing(self._ctx):
+                async with self._claimed(document_id) as claim:
+                    yield await self._catalog.get(document_id)
+                    await self._catalog.finish(claim)
+
+    async def put_back(
+        self, archived: ArchivedDocument, batches: AsyncIterator[Sequence[EmbeddedChunk]]
+    ) -> None:
+        """Make an archived document the one version of its id, with the vectors that it has.
+
+        batches: its chunks, in order.
+
+        Raises:
+            RestrictedKeyError: the credential is restricted to groups.
+        """
+        require_unrestricted(self._ctx)
+        entry = replace(archived.entry, version=uuid.uuid4().hex)
+        async with self._shared.lock(self._ctx, entry.document_id):
+            with self._shared.writing(self._ctx):
+                async with self._claimed(entry.document_id, entry.version) as claim:
+                    try:
+                        # Its vectors are of the model of now, until it is published.
+                        async with self._shared.publishing():
+                            await self._put_back(entry, archived.metadata, batches, claim)
+                    except Exception:
+                        await self._withdraw(claim)
+                        raise
+                    await self._catalog.finish(claim)
+
+    async def _put_back(
+        self,
+        entry: CatalogEntry,
+        metadata: Metadata,
+        batches: AsyncIterator[Sequence[EmbeddedChunk]],
+        claim: Claim,
+    ) -> None:
+        collection = self._shared.generation.store.of(self._ctx)
+        version = DocumentVersion(
+            entry.document_id, entry.version, entry.title, metadata, entry.groups
+        )
+        async for batch in batches:
+            await self._catalog.renew(claim)
+            await collection.stage(version, batch)
+        await self._catalog.commit(entry, claim)
+        await collection.publish(entry.document_id, entry.version, versions=claim.versions)
 
     async def _finish_what_was_left(self, document_id: str) -> None:
         """A committed version that a store which was away has not shown is shown before it is
@@ -188,6 +249,10 @@ class TenantIngestor:
         """All documents, by id."""
         return await self._catalog.list()
 
+    async def find(self, document_id: str) -> CatalogEntry | None:
+        """One document, if there is one."""
+        return await self._catalog.get(document_id)
+
     async def get(self, document_id: str) -> CatalogEntry:
         """One document.
 
@@ -211,6 +276,7 @@ class TenantIngestor:
             with self._shared.writing(self._ctx):
                 await self.get(document_id)
                 async with self._claimed(document_id) as claim, self._shared.publishing():
+                    self._shared.touched.add(self._ctx.tenant_id)
                     await self._catalog.remove(claim)
                     for store in self._shared.stores():
                         await store.of(self._ctx).delete(document_id, versions=claim.versions)
@@ -220,9 +286,15 @@ class TenantIngestor:
         """Stage, commit, publish; again, if the vectors were made anew meanwhile."""
         while True:
             generation = self._shared.generation
-            chunks = await self._stage(generation, document, version, claim)
+            try:
+                chunks = await self._stage(generation, document, version, claim)
+            except Exception:
+                if generation is self._shared.generation:
+                    raise
+                continue  # its store and its model are closed
             async with self._shared.publishing():
                 if generation is self._shared.generation:
+                    self._shared.touched.add(self._ctx.tenant_id)
                     entry = _entry(document, version, fingerprint, chunks)
                     await self._catalog.commit(entry, claim)
                     collection = generation.store.of(self._ctx)

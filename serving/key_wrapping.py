@@ -24,7 +24,10 @@ class KeyNotOpenedError(BulkheadError):
     code = "key_not_opened"
 
     def __init__(self) -> None:
-        super().__init__("A wrapped key does not open with this platform's master key.")
+        super().__init__(
+            "A wrapped key does not open with this platform's master key. Set BULKHEAD_MASTER_KEY "
+            "to the one that wrapped it, or restore its key file."
+        )
 
 
 class KeyManagement(Protocol):

@@ -73,11 +73,12 @@ class Settings(BaseSettings):
     adapter_capacity: int = Field(8, ge=1)
     adapter_minimum_seconds: float = Field(10.0, ge=0)
 
+    embedding: str = "minilm"
     retrieval: Switch = "on"
     masking: Switch = "on"
     masking_workers: int = Field(1, ge=1, le=64)
     refusal: Switch = "on"
-    refusal_threshold: float = Field(0.35, ge=0, le=1)
+    refusal_threshold: float = Field(0.27, ge=0, le=1)
     refusal_text: str = Field(
         "I could not find anything about that in the documents I have, so I cannot answer it.",
         min_length=1,

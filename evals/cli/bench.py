@@ -13,6 +13,7 @@ from rich.table import Table
 from evals.cli import quality
 from evals.cli.bench_engine import engine
 from evals.cli.bench_engine_cache import engine_cache
+from evals.cli.bench_ingest import ingest
 from evals.cli.bench_masking import masking
 from evals.cli.bench_prefix import prefix
 from evals.cli.bench_retrieval import retrieval
@@ -24,6 +25,7 @@ from serving.cli.output import err, fail, out
 app = typer.Typer(help="Benchmarks; results are JSON with machine, versions and date.")
 app.command()(masking)
 app.command()(retrieval)
+app.command()(ingest)
 app.command()(engine)
 app.command("engine-cache")(engine_cache)
 app.command("quality")(quality.command)

@@ -10,17 +10,14 @@ import typer
 from rich.progress import Progress
 from rich.table import Table
 
+from evals.cli.eval_leakage import leakage
 from evals.quality.demo import Answered, Deployment, as_json, ask_all, summary
 from evals.report import write
 from serving.cli.output import err, out
 from serving.settings import load_settings
 
 app = typer.Typer(help="Evaluations of answers.", no_args_is_help=True)
-
-
-@app.callback()
-def _group() -> None:
-    """Keeps `demo` a command of its own while it is the only one."""
+app.command()(leakage)
 
 
 @app.command()

@@ -66,7 +66,8 @@ def _difference_table(ranking: dict[str, Any]) -> Table:
 
 def _refusal_table(refusal: dict[str, Any]) -> Table:
     table = Table("refusal", "threshold", "false refusals", "let through", "separation")
-    for name, cell in refusal.items():
+    by_corpus = {f"test half, {name}": cell for name, cell in refusal["by_corpus"].items()}
+    for name, cell in ({n: c for n, c in refusal.items() if n != "by_corpus"} | by_corpus).items():
         shares = (_shared(cell["false_refusals"]), _shared(cell["let_through"]["all"]))
         table.add_row(name, str(cell["threshold"]), *shares, str(cell["separation"]))
     return table

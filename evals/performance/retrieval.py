@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from evals.performance import raw_edge
+from evals.performance import raw_edge, sealing
 from evals.performance.corpus import Corpus, Question, TenantPoints, exact
 from evals.performance.peers import LocalMode, NumpySlab
 from isolation.context import TenantContext
@@ -69,6 +69,7 @@ async def measure(plan: Plan, progress: Progress) -> dict[str, Any]:
         "as_written": as_written,
         "optimized": optimized,
         "peers": peers,
+        "sealing": await sealing.measure(plan.points // 50, plan.questions),
         "growth": await _growth(plan, progress),
     }
 

@@ -11,6 +11,7 @@ from evals.quality.question_sets import FOLLOW_UP, Asked
 from evals.quality.statistics import mean_with_interval, ndcg, recall
 from rag.documents import Passage
 from rag.retrieval.follow_up import Question, question_of
+from rag.retrieval.retriever import Retriever
 from rag.store.port import HybridQuery
 from serving.embedded.core import Core
 
@@ -34,7 +35,9 @@ async def rank(core: Core, corpus: Corpus, asked: Asked) -> Ranked:
     Raises:
         ForeignHitError: one of them returned what is not the tenant's.
     """
-    retriever, collection = core.retriever.of(corpus.ctx), core.store.of(corpus.ctx)
+    now = core.ingestor.generation
+    retriever = Retriever(now.store, now.embedder).of(corpus.ctx)
+    collection = now.store.of(corpus.ctx)
     alone, rewritten = Question(asked.text), question_of(asked.conversation)
     query = await retriever.query(alone)
     searched = {

@@ -21,7 +21,7 @@ from evals.quality.question_sets import (
     scenarios,
 )
 from evals.quality.ranking import Ranked, compared, follow_ups, rank
-from evals.quality.refusing import calibrated, judge, report
+from evals.quality.refusing import Judged, calibrated, judge, report
 from rag.store.fusion import LEXICAL, PREFETCH, UNSEEN
 from serving.embedded.core import Core, open_core
 from serving.settings import Settings
@@ -135,22 +135,34 @@ async def _refusal(
     most: int | None,
     progress: Progress,
 ) -> dict[str, Any]:
-    judged = {}
-    for which in _HALVES:
+    judged: dict[Half, dict[str, list[Judged]]] = {"development": {}, "test": {}}
+    for which, by_corpus in judged.items():
         progress(f"refusal: {which}")
-        judged[which] = [
-            one
-            for name, corpus in corpora.items()
-            if name != TWIN
-            for one in await judge(core, corpus, _some(name, which, most), settings.top_k)
-        ]
-    threshold = calibrated(judged["development"])
+        for name, corpus in corpora.items():
+            if name != TWIN:
+                asked = _some(name, which, most)
+                by_corpus[name] = await judge(core, corpus, asked, settings.top_k)
+    # One threshold for every tenant: that of the kind of corpus whose questions it would harm most.
+    threshold = min(calibrated(alike) for alike in _by_kind_of_corpus(judged["development"]))
     shipped = float(Settings.model_fields["refusal_threshold"].default)
+    test = judged["test"]
     return {
-        "calibrated_on": report(judged["development"], threshold),
-        "reported_on": report(judged["test"], threshold),
-        "shipped_threshold": report(judged["test"], shipped),
+        "calibrated_on": report(_all(judged["development"]), threshold),
+        "reported_on": report(_all(test), threshold),
+        "by_corpus": {name: report(of_corpus, threshold) for name, of_corpus in test.items()},
+        "shipped_threshold": report(_all(test), shipped),
     }
+
+
+def _by_kind_of_corpus(by_corpus: Mapping[str, Sequence[Judged]]) -> list[list[Judged]]:
+    """The support articles; the merchants together, who have few questions each."""
+    articles = {name: judged for name, judged in by_corpus.items() if name == SUPPORT}
+    merchants = {name: judged for name, judged in by_corpus.items() if name != SUPPORT}
+    return [_all(alike) for alike in (articles, merchants) if alike]
+
+
+def _all(by_corpus: Mapping[str, Sequence[Judged]]) -> list[Judged]:
+    return [one for of_corpus in by_corpus.values() for one in of_corpus]
 
 
 def _some(name: str, which: Half, most: int | None) -> list[Asked]:

@@ -40,7 +40,7 @@ def share(count: int, of: int) -> dict[str, Any]:
     z, p = 1.959964, count / of
     centre, scale = p + z * z / (2 * of), 1 + z * z / of
     half = z * math.sqrt(p * (1 - p) / of + z * z / (4 * of * of))
-    low, high = (centre - half) / scale, (centre + half) / scale
+    low, high = max(0.0, (centre - half) / scale), min(1.0, (centre + half) / scale)
     return {"count": count, "of": of, "share": _round(p), "low": _round(low), "high": _round(high)}
 
 

@@ -34,6 +34,7 @@ class MiniLmEmbedder:
 
     name = "all-MiniLM-L6-v2"
     dimension = 384
+    checksum = _MODEL_SHA256
 
     def __init__(self, *, threads: int = 1) -> None:
         options = onnxruntime.SessionOptions()

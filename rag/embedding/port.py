@@ -17,11 +17,18 @@ class Embedder(Protocol):
     def dimension(self) -> int:
         """How many numbers a vector has."""
 
+    @property
+    def checksum(self) -> str:
+        """Of the model's files: vectors of another one cannot be compared with these."""
+
     async def embed(self, texts: Sequence[str]) -> list[list[float]]:
         """Unit-length vectors in the order of `texts`, computed off the event loop."""
 
     def count_tokens(self, text: str) -> int:
         """How many tokens of this model the text has, without special tokens."""
+
+    def close(self) -> None:
+        """Release the model."""
 
 
 def for_queries(embedder: Embedder) -> Embedder:

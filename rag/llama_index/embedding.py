@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -41,6 +42,9 @@ class LlamaIndexEmbedder:
         self._model = model
         self._count = count_tokens
         self.name: str = model.model_name
+        kind = f"{model.class_name()}\0{model.model_name}"
+        # A model behind an interface has no files to sum up: its kind and name must do.
+        self.checksum = hashlib.sha256(kind.encode()).hexdigest()
         self.dimension = len(_unit(model.get_text_embedding("dimension")))
         self.queries: Embedder = _Queries(self)
 
@@ -64,6 +68,9 @@ class LlamaIndexEmbedder:
         """As `count_tokens` of the constructor says."""
         return self._count(text)
 
+    def close(self) -> None:
+        """The model is its owner's."""
+
     def checked(self, vectors: Sequence[Sequence[float]], count: int) -> list[list[float]]:
         """Unit vectors of the one dimension, as many as there are texts."""
         units = [_unit(vector) for vector in vectors]
@@ -79,12 +86,16 @@ class _Queries:
         self._passages = passages
         self.name = passages.name
         self.dimension = passages.dimension
+        self.checksum = passages.checksum
 
     async def embed(self, texts: Sequence[str]) -> list[list[float]]:
         return await self._passages.embed_queries(texts)
 
     def count_tokens(self, text: str) -> int:
         return self._passages.count_tokens(text)
+
+    def close(self) -> None:
+        """With the model."""
 
 
 class BulkheadEmbedding(BaseEmbedding):

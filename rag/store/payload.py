@@ -27,7 +27,7 @@ def payload_of(ctx: TenantContext, version: DocumentVersion, chunk: Chunk) -> di
         predicate.METADATA: predicate.stored_metadata(version.metadata),
         predicate.ORDINAL: chunk.ordinal,
         _TITLE: version.title,
-        _BODY: chunk.text,
+        _BODY: chunk.text if chunk.kept is None else chunk.kept,
         # Last: nothing that comes before can stand in for it.
         predicate.TENANT: ctx.tenant_id,
     }

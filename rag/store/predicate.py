@@ -9,7 +9,6 @@ from uuid import UUID
 from isolation.access import Access
 from isolation.context import TenantContext
 from isolation.tenant_id import TenantId
-from rag.documents import Stretch
 from rag.filters import AllOf, AnyOf, Between, Equals, Metadata, Not, Scalar, Where
 from rag.store.conditions import Condition, Every, No, PointAmong, Some, TextAmong, TextIs, Within
 
@@ -39,13 +38,6 @@ def visible_to(
     asked = () if where is None else (_compiled(where),)
     published = TextIs(STATE, PUBLISHED)
     return Every((_owned_by(ctx.tenant_id), published, *_access(ctx.access), *document, *asked))
-
-
-def stretches_of(ctx: TenantContext, stretches: Sequence[Stretch]) -> Every:
-    """What a read may see of some stretches of documents; of no stretch, nothing."""
-    if not stretches:
-        raise ValueError("a read of no stretch would read everything")
-    return Every((*visible_to(ctx).parts, Some(tuple(map(_stretch, stretches)))))
 
 
 def documents_of(ctx: TenantContext) -> Every:
@@ -131,16 +123,6 @@ def metadata_of(stored: Mapping[str, Mapping[str, str | float]]) -> dict[str, Sc
 
 def _owned_by(tenant: TenantId) -> TextIs:
     return TextIs(TENANT, tenant)
-
-
-def _stretch(stretch: Stretch) -> Every:
-    return Every(
-        (
-            TextIs(DOCUMENT, stretch.document_id),
-            TextIs(VERSION, stretch.version),
-            Within(ORDINAL, stretch.first, stretch.last),
-        )
-    )
 
 
 def _access(access: Access) -> tuple[Condition, ...]:

@@ -18,7 +18,8 @@ from serving.errors import DataFolderInUseError, StartupError
 from serving.key_files import admin_key
 from serving.settings import Settings, load_settings
 
-_TIMEOUT = httpx.Timeout(300, connect=10)
+# A large document takes as long as it takes; a gateway that ends closes the connection.
+_TIMEOUT = httpx.Timeout(None, connect=10)
 _KEY_SECONDS = 3_600
 
 

@@ -1,7 +1,8 @@
 """A tenant and all that is its own, deleted; what was billed stays.
 
-First nobody gets in any more, then the data goes and its absence is looked for, then the keys. A
-kill between leaves a tenant that is shut out, and the next start goes on from there.
+First nobody gets in any more, then the data goes and its absence is looked for, then the keys: with
+its own key goes every copy of its texts (docs/decisions/0011). A kill between leaves a tenant that
+is shut out, and the next start goes on from there.
 """
 
 from __future__ import annotations
@@ -64,10 +65,10 @@ class TenantDeletion:
         """
         await self._registry.begin_deletion(operator, tenant)
         documents = await self._ingestor.purge(operator, tenant)
-        for part in self._remembering:
-            part.forget(operator, tenant)
         for clearing in self._clearing:
             await clearing.purge(operator, tenant)
+        for part in self._remembering:
+            part.forget(operator, tenant)
         return Deleted(documents, await self._registry.finish_deletion(operator, tenant))
 
     async def resume(self, operator: OperatorContext) -> int:

@@ -3,7 +3,8 @@
 BulkheadError
 ├── TenantExistsError      409
 ├── TenantNotFoundError    404
-└── KeyNotFoundError       404
+├── KeyNotFoundError       404
+└── ReembeddingRunsError   409
 """
 
 from __future__ import annotations
@@ -41,3 +42,13 @@ class KeyNotFoundError(BulkheadError):
 
     def __init__(self) -> None:
         super().__init__("There is no key of this id.")
+
+
+class ReembeddingRunsError(BulkheadError):
+    """A re-embedding is under way."""
+
+    code = "reembedding_runs"
+    status: ClassVar[int] = 409
+
+    def __init__(self) -> None:
+        super().__init__("A re-embedding is under way. Wait for it; GET says how far it is.")

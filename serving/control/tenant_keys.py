@@ -43,6 +43,18 @@ class TenantKeys:
         await self._database.forget_deleted()
         return gone is not None
 
+    async def verify(self, operator: OperatorContext) -> None:
+        """Open one of the keys, before serving.
+
+        Raises:
+            KeyNotOpenedError: the master key is not the one that wrapped it.
+        """
+        require_operator(operator, "the tenants' keys")
+        async with self._database.transaction() as session:
+            row = (await session.scalars(select(TenantKeyRow).limit(1))).first()
+        if row is not None:
+            await self._master.unwrap(row.wrapped, _context(TenantId(row.tenant_id)))
+
     async def rewrap(self, operator: OperatorContext, previous: KeyManagement) -> int:
         """Wrap by this master key what `previous` wrapped; how many keys. Run before serving.
 

@@ -113,7 +113,7 @@ class TenantRegistry:
             row.state = DELETING
 
     async def finish_deletion(self, operator: OperatorContext, tenant: TenantId) -> int:
-        """Forget the tenant's keys and keep its id from being given again; how many keys."""
+        """Forget the tenant's keys, and keep its id from being given again; how many keys."""
         require_operator(operator, "deleting a tenant")
         keys = delete(ApiKeyRow).where(ApiKeyRow.tenant_id == tenant)
         async with self._database.transaction() as session:
@@ -124,6 +124,7 @@ class TenantRegistry:
             await session.execute(
                 update(TenantRow).where(TenantRow.id == tenant).values(state=DELETED)
             )
+        await self._database.forget_deleted()
         return gone
 
     async def deleting(self, operator: OperatorContext) -> Sequence[TenantId]:

@@ -99,7 +99,7 @@ async def open_adapters(
     await registry.sweep(operator)
     if settings.adapters == "off":
         return AdapterStore(registry, ledger, None, None)
-    memory = PrivateMemory.open(_memory_root(settings))
+    memory = PrivateMemory.open(memory_root(settings))
     stack.callback(memory.close)
     return AdapterStore(registry, ledger, memory, AdapterParts(registry, Uploads(memory), ledger))
 
@@ -134,7 +134,8 @@ async def open_models(
         await residency.close()
 
 
-def _memory_root(settings: Settings) -> Path:
+def memory_root(settings: Settings) -> Path:
+    """Where this data folder's gateway keeps plaintext weights for as long as a load takes."""
     owner = hashlib.sha256(str(settings.data_dir.absolute()).encode()).hexdigest()[:16]
     return settings.adapter_memory / f"bulkhead-{owner}"
 

@@ -7,26 +7,29 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
 from isolation.context import OperatorContext
-from rag.embedding.minilm import MiniLmEmbedder
-from rag.embedding.port import Embedder, for_queries
+from rag.embedding.port import Embedder
+from rag.export import Exporter
 from rag.ingest import Ingestor
+from rag.live import LiveRetriever
 from rag.reading.limits import ReadingLimits
 from rag.reading.parsers import Parsers
-from rag.retrieval.retriever import Retriever
 from rag.spool import Spool
-from rag.store.port import VectorStore
+from rag.transfer import TenantTransfer
 from serving.control.authentication import ApiKeyAuthenticator, OperatorKeyAuthenticator
-from serving.control.catalog import SqlDocumentCatalog
 from serving.control.database import Database
 from serving.control.deletion import TenantDeletion
 from serving.control.placement import TenantPlaces
 from serving.control.policies import PolicyRegistry
+from serving.control.tenant_keys import TenantKeys
 from serving.control.tenants import TenantRegistry
+from serving.control.text_keys import TextKeys
 from serving.control.usage import UsageLedger
 from serving.data_folder import owned
 from serving.embedded.adapters import AdapterStore, open_adapters, open_tenant_keys
+from serving.embedded.knowledge import Knowledge, open_knowledge
 from serving.embedded.reconciling import Reconciling
-from serving.embedded.store import open_store, placement_of
+from serving.embedded.reembedding import GatewayReembedding
+from serving.embedded.store import placement_of
 from serving.gateway.runtime import Readiness, Runtime
 from serving.key_files import admin_key
 from serving.metering.metrics import Metrics
@@ -45,13 +48,14 @@ class Core:
     tenants_keys: ApiKeyAuthenticator
     operator_keys: OperatorKeyAuthenticator
     embedder: Embedder
-    store: VectorStore
+    knowledge: Knowledge
     ingestor: Ingestor
     spool: Spool
     parsers: Parsers
     deletion: TenantDeletion
     places: TenantPlaces
-    retriever: Retriever
+    retriever: LiveRetriever
+    reembedding: GatewayReembedding
     usage: UsageLedger
     adapters: AdapterStore
 
@@ -62,7 +66,7 @@ async def open_core(
 ) -> AsyncGenerator[Core, None]:
     """Own the data folder, migrate the database, open the shard, finish interrupted writes.
 
-    embedder: instead of the default model; its owner closes it.
+    embedder: instead of the one that the settings name.
 
     Raises:
         StartupError: something is in the way; the message is one line with the way out.
@@ -74,14 +78,18 @@ async def open_core(
         operator = operator_keys.authenticate(key)
         database = await Database.open(_database_url(settings))
         stack.push_async_callback(database.close)
-        embedder = embedder or _default_embedder(stack)
-        store = await open_store(settings, embedder.dimension)
-        stack.push_async_callback(store.close)
+        keys = await open_tenant_keys(settings, database, operator)
+        await keys.verify(operator)
+        texts, registry = TextKeys(keys), TenantRegistry(database)
+        knowledge = await stack.enter_async_context(
+            open_knowledge(settings, database, registry, texts, embedder)
+        )
+        reembedding = GatewayReembedding(knowledge)
+        stack.push_async_callback(reembedding.close)
         usage = UsageLedger(database)
         usage.start()
         stack.push_async_callback(usage.close)
-        catalog = SqlDocumentCatalog(database)
-        ingestor = Ingestor(store, catalog, embedder)
+        ingestor = knowledge.ingestor
         alone = settings.qdrant_url is None
         await ingestor.reconcile(operator, alone=alone)
         if not alone:
@@ -91,11 +99,13 @@ async def open_core(
         spool = Spool(settings.data_dir / "spool")
         parsers = Parsers(spool, _limits(settings), at_once=settings.parsers)
         stack.callback(parsers.close)
-        registry = TenantRegistry(database)
         policies = PolicyRegistry(database)
         deletion = TenantDeletion(registry, ingestor)
         deletion.reaches(policies)
-        adapters = await _adapters(settings, database, operator, deletion, stack)
+        deletion.reaches(texts)
+        if knowledge.generations is not None:
+            deletion.reaches(knowledge.generations)
+        adapters = await _adapters(settings, database, keys, operator, deletion, stack)
         await deletion.resume(operator)
         yield Core(
             settings=settings,
@@ -105,34 +115,29 @@ async def open_core(
             policies=policies,
             tenants_keys=ApiKeyAuthenticator(database),
             operator_keys=operator_keys,
-            embedder=embedder,
-            store=store,
+            embedder=knowledge.retriever.embedder,
+            knowledge=knowledge,
             ingestor=ingestor,
             spool=spool,
             parsers=parsers,
             deletion=deletion,
-            places=TenantPlaces(registry, catalog, placement_of(store)),
-            retriever=Retriever(store, for_queries(embedder)),
+            places=TenantPlaces(registry, knowledge.catalog, placement_of(knowledge.engine)),
+            retriever=knowledge.retriever,
+            reembedding=reembedding,
             usage=usage,
             adapters=adapters,
         )
 
 
-def _default_embedder(stack: AsyncExitStack) -> Embedder:
-    embedder = MiniLmEmbedder()
-    stack.callback(embedder.close)
-    return embedder
-
-
 async def _adapters(
     settings: Settings,
     database: Database,
+    keys: TenantKeys,
     operator: OperatorContext,
     deletion: TenantDeletion,
     stack: AsyncExitStack,
 ) -> AdapterStore:
     """A deletion destroys the tenant's key first."""
-    keys = await open_tenant_keys(settings, database, operator)
     deletion.clears(keys)
     adapters = await open_adapters(settings, database, keys, operator, stack)
     deletion.clears(adapters.registry)
@@ -147,6 +152,7 @@ def runtime_without_engine(core: Core) -> Runtime:
         policies=core.policies,
         deletion=core.deletion,
         places=core.places,
+        transfer=TenantTransfer(core.ingestor),
         usage=core.usage,
         metrics=Metrics(),
         tenants_keys=core.tenants_keys,
@@ -156,7 +162,9 @@ def runtime_without_engine(core: Core) -> Runtime:
         ingestor=core.ingestor,
         spool=core.spool,
         parsers=core.parsers,
+        exporter=Exporter(core.ingestor, core.spool),
         embedder=core.embedder,
+        reembedding=core.reembedding,
         readiness=lambda: Readiness(False, "there is no engine in this process"),
         adapters=core.adapters.parts,
     )

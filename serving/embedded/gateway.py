@@ -10,6 +10,8 @@ from isolation.guard.links import LinkGuard
 from isolation.masking.masker import Masker
 from isolation.masking.workers import DetectorWorkers
 from isolation.namespaces import NamespaceDeriver
+from rag.export import Exporter
+from rag.transfer import TenantTransfer
 from serving.adapters.models import AdapterModels
 from serving.admission.concurrency import ValkeyConcurrency
 from serving.embedded.adapters import open_models
@@ -82,6 +84,7 @@ def _runtime(
         policies=core.policies,
         deletion=core.deletion,
         places=core.places,
+        transfer=TenantTransfer(core.ingestor),
         usage=core.usage,
         metrics=metrics,
         tenants_keys=core.tenants_keys,
@@ -91,7 +94,9 @@ def _runtime(
         ingestor=core.ingestor,
         spool=core.spool,
         parsers=core.parsers,
+        exporter=Exporter(core.ingestor, core.spool),
         embedder=core.embedder,
+        reembedding=core.reembedding,
         readiness=lambda: Readiness(engine.ready, engine.detail),
         demo=demo,
         adapters=core.adapters.parts,

@@ -16,7 +16,7 @@ from llama_index.core.base.embeddings.base import BaseEmbedding
 from isolation.context import TenantContext
 from isolation.identity import CredentialVerifier, RegisteredAuthenticator
 from rag.background import LoopThread
-from rag.in_process import Knowledge, TenantKnowledge
+from rag.in_process import SharedKnowledge, TenantKnowledge
 from rag.llama_index.embedding import LlamaIndexEmbedder
 from serving.control.errors import TenantExistsError, TenantNotFoundError
 from serving.embedded.core import Core, open_core
@@ -53,7 +53,7 @@ class Library(Generic[Credential]):
         except BaseException:
             self._loop.close()
             raise
-        self._knowledge = Knowledge(self._core.ingestor, self._core.retriever, self._loop)
+        self._knowledge = SharedKnowledge(self._core.ingestor, self._core.retriever, self._loop)
 
     def authenticate(self, credential: Credential) -> TenantKnowledge:
         """The knowledge base of the credential's tenant.

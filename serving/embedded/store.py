@@ -1,11 +1,10 @@
-"""The vector store that the settings choose: Qdrant Edge in the data folder, or a Qdrant server."""
+"""The Qdrant server that the settings choose in place of Qdrant Edge."""
 
 from __future__ import annotations
 
 from urllib.parse import urlsplit
 
 from rag.errors import StoreUnavailableError
-from rag.store.edge.store import EdgeVectorStore
 from rag.store.placement import OneShard, TenantPlacement
 from rag.store.port import VectorStore
 from rag.store.server.connection import ServerAddress
@@ -14,15 +13,14 @@ from serving.errors import StartupError
 from serving.settings import Settings
 
 
-async def open_store(settings: Settings, dimension: int) -> VectorStore:
-    """The store, checked.
+async def open_server(settings: Settings, dimension: int) -> VectorStore:
+    """The collection on the Qdrant server that the settings name, checked.
 
     Raises:
         StartupError: a setting is wrong.
         StoreError: it cannot be opened, or would leak; the message has the way out.
     """
-    if settings.qdrant_url is None:
-        return open_edge(settings, dimension)
+    assert settings.qdrant_url is not None
     key = settings.qdrant_api_key
     address = ServerAddress(
         url=_checked(settings.qdrant_url),
@@ -45,11 +43,6 @@ async def open_store(settings: Settings, dimension: int) -> VectorStore:
 def placement_of(store: VectorStore) -> TenantPlacement:
     """How tenants are placed in it."""
     return store.placement if isinstance(store, ServerVectorStore) else OneShard()
-
-
-def open_edge(settings: Settings, dimension: int) -> EdgeVectorStore:
-    """The embedded store in the data folder."""
-    return EdgeVectorStore.open(settings.data_dir / "vectors", dimension)
 
 
 def _checked(url: str) -> str:

@@ -83,7 +83,8 @@ def launch(worker: Worker, run: Path, trust: str | Path) -> Launched:
     trust: whose proofs it believes: the content of its trust file, or the operator's own file.
     """
     # No admin key: an operator's proof opens what SGLang would open to one.
-    api_key = secrets.token_urlsafe(32)
+    # Hexadecimal: one that began with a hyphen would be taken for an option.
+    api_key = secrets.token_hex(32)
     port = worker.port or free_port()
     arguments = [
         *("--model-path", str(worker.model), "--host", "127.0.0.1", "--port", str(port)),

@@ -10,8 +10,10 @@ from serving.gateway.problems import install_error_handlers
 from serving.gateway.routes import (
     adapters,
     admin,
+    archive,
     chat,
     documents,
+    export,
     health,
     metrics,
     models,
@@ -28,7 +30,7 @@ def create_app(runtime: Runtime) -> ASGIApp:
     app = FastAPI(title="Bulkhead", docs_url=None, redoc_url=None, openapi_url=None)
     app.state.runtime = runtime
     install_error_handlers(app)
-    tenants = (chat, documents, retrieval, models, adapters, usage)
-    for module in (health, *tenants, admin, policies, metrics, page):
+    tenants = (chat, documents, export, retrieval, models, adapters, usage)
+    for module in (health, *tenants, admin, archive, policies, metrics, page):
         app.include_router(module.router)
     return Observed(app, runtime.metrics)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import Protocol
+from typing import Any, Protocol
 
 from isolation.context import OperatorContext, TenantContext
 from isolation.streaming import StreamTransform
 from rag.catalog import CatalogEntry
 from rag.documents import Passage, Source
+from rag.export import DocumentBegins
 from rag.filters import Where
 from rag.retrieval.follow_up import Question
 from serving.adapters.ports import AdapterRecord
@@ -187,6 +188,26 @@ class Ingestion(Protocol):
 
     def of(self, ctx: TenantContext) -> TenantIngestion:
         """The tenant's own."""
+
+
+TenantPieces = AsyncGenerator[DocumentBegins | str, None]
+
+
+class Exporter(Protocol):
+    """A tenant's own documents, out again."""
+
+    def pieces(self, ctx: TenantContext) -> TenantPieces:
+        """Each document, and then its text."""
+
+
+class Reembedding(Protocol):
+    """All vectors anew with another model, in the background."""
+
+    async def start(self, operator: OperatorContext, embedding: str) -> None:
+        """Begin; raises ReembeddingRunsError while one is under way."""
+
+    def status(self, operator: OperatorContext) -> dict[str, Any]:
+        """How far it is."""
 
 
 class TenantAuthenticator(Protocol):

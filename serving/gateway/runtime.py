@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from rag.embedding.port import Embedder
 from rag.reading.parsers import Parsers
 from rag.spool import Spool
+from rag.transfer import TenantTransfer
 from serving.adapters.registry import AdapterRegistry
 from serving.adapters.uploads import Uploads
 from serving.control.deletion import TenantDeletion
@@ -18,8 +19,10 @@ from serving.control.tenants import TenantRegistry
 from serving.control.usage import UsageLedger
 from serving.gateway.chat import ChatService
 from serving.gateway.ports import (
+    Exporter,
     Ingestion,
     OperatorAuthenticator,
+    Reembedding,
     Retrieval,
     TenantAuthenticator,
 )
@@ -70,6 +73,7 @@ class Runtime:
     policies: PolicyRegistry
     deletion: TenantDeletion
     places: TenantPlaces
+    transfer: TenantTransfer
     usage: UsageLedger
     metrics: Metrics
     tenants_keys: TenantAuthenticator
@@ -79,7 +83,9 @@ class Runtime:
     ingestor: Ingestion
     spool: Spool
     parsers: Parsers
+    exporter: Exporter
     embedder: Embedder
+    reembedding: Reembedding
     readiness: Callable[[], Readiness]
     demo: Callable[[], Sequence[DemoTenant]] = tuple
     adapters: AdapterParts | None = None

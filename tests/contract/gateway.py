@@ -143,13 +143,8 @@ async def gateway(
     ledger.start()
     async with PrefixEngine(salted=salted).serving() as url:
         engine = EngineClient(url, model="m", api_key="k", signer=signer_for_tests())
-        parts = runtime(
-            engine,
-            search=Search(),
-            limiter=Limiter(),
-            ledger=Ledger(),
-            files=Files(folder / "uploads"),
-        )
+        files = Files(folder / "uploads")
+        parts = runtime(engine, search=Search(), limiter=Limiter(), ledger=Ledger(), files=files)
         parts = replace(
             parts,
             registry=TenantRegistry(database),
@@ -161,6 +156,7 @@ async def gateway(
         )
         yield create_app(parts), [await _account(parts.registry, name) for name in TENANTS]
         await engine.close()
+        files.parsers.close()
     await ledger.close()
     await database.close()
 

@@ -42,6 +42,15 @@ def test_tenants_keys_and_documents_by_command(platform: Gateway, tmp_path: Path
     (folder / "returns.md").write_text("# Returns\n\nYou have 31 days.")
     second = platform.cli("ingest", "acme", str(folder))
     assert "1 replaced, 1 unchanged" in second.stdout
+    exported = platform.cli("export", "acme", str(tmp_path / "out"))
+    assert "2 documents" in exported.stdout
+    text = tmp_path / "out" / "deep%2Frates.csv.md"
+    assert text.read_text() == "# Rates\n\ncountry: Norway; rate: 79\n"
+    assert text.stat().st_mode & 0o777 == 0o600
+    assert "not empty" in platform.cli("export", "acme", str(tmp_path / "out")).stderr
+    assert "embedding_not_found" in platform.cli("reembed", "os:getcwd").stderr
+    assert "with minilm: 2 points" in platform.cli("reembed", "minilm").stdout
+    assert "2 unchanged" in platform.cli("ingest", "acme", str(folder)).stdout
     issued = platform.cli("key", "issue", "acme")
     key = issued.stdout.strip()
     assert key.startswith("bk_")
@@ -54,10 +63,48 @@ def test_tenants_keys_and_documents_by_command(platform: Gateway, tmp_path: Path
     assert "suspended" in platform.cli("tenant", "list").stdout
     assert platform.cli("usage").returncode == 0
     deleted = platform.cli("tenant", "delete", "acme", "--yes")
-    assert "deleted (2 documents" in deleted.stdout
+    if platform.process is not None:
+        # Its engine is elsewhere and does not say that it holds nothing of the tenant any more:
+        # the deletion is not done, and the tenant stays shut out until it is.
+        assert "engine_unavailable" in deleted.stderr
+        assert "deleting" in platform.cli("tenant", "list").stdout
+        platform.stop(signal.SIGTERM)
+        deleted = platform.cli("tenant", "delete", "acme", "--yes")
+        assert "tenant_not_found" in deleted.stderr  # finished as the data was opened
+    else:
+        assert "deleted (2 documents" in deleted.stdout
     assert "acme" not in platform.cli("tenant", "list").stdout
     assert "tenant_exists" in platform.cli("tenant", "add", "acme").stderr
     assert "tenant_not_found" in platform.cli("tenant", "delete", "acme", "--yes").stderr
+
+
+def test_a_tenant_is_exported_and_restored_by_command(platform: Gateway, tmp_path: Path) -> None:
+    document, archive = tmp_path / "returns.md", tmp_path / "acme.archive"
+    document.write_text("# Returns\n\nYou have 30 days.")
+    for tenant in ("acme", "birch"):
+        platform.cli("tenant", "add", tenant)
+    platform.cli("ingest", "acme", str(document))
+    assert platform.cli("tenant", "export", "acme", str(archive)).returncode == 0
+    assert archive.stat().st_mode & 0o777 == 0o600
+    refused = platform.cli("tenant", "restore", "birch", str(archive))
+    assert refused.returncode == 1
+    assert refused.stderr.count("\n") == 1
+    assert "archive_refused" in refused.stderr
+    meant = platform.cli("tenant", "restore", "birch", str(archive), "--archived-as", "acme")
+    assert "restored (1 documents, 1 chunks)" in meant.stdout
+    unknown = platform.cli("tenant", "export", "nobody", str(tmp_path / "nobody.archive"))
+    assert "tenant_not_found" in unknown.stderr
+    assert sorted(path.name for path in tmp_path.glob("*archive*")) == ["acme.archive"]
+    assert sorted(path.name for path in tmp_path.glob(".*.part")) == []
+    promoted = platform.cli("tenant", "promote", "acme")
+    assert "placement_unavailable" in promoted.stderr
+
+
+def test_a_servers_indexes_are_its_own_affair(quick_gateway: Gateway) -> None:
+    quick_gateway.environment["BULKHEAD_QDRANT_URL"] = "http://127.0.0.1:1"
+    refused = quick_gateway.cli("optimize")
+    assert refused.returncode == 1
+    assert "A Qdrant server builds its indexes itself" in refused.stderr
 
 
 def test_indexes_are_built_while_no_gateway_runs_and_not_beside_one(

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from serving.embedded.core import open_core, runtime_without_engine
-from serving.embedded.store import open_store
+from serving.embedded.store import open_server
 from serving.errors import StartupError
 from serving.gateway.app import create_app
 from serving.key_files import admin_key
@@ -40,7 +40,6 @@ async def platform(
         settings = Settings(
             data_dir=tmp_path / "data",
             qdrant_url=server.url,
-            qdrant_timeout_seconds=1,
             qdrant_placement=getattr(request, "param", "shared"),
         )
         async with open_core(settings) as core:
@@ -93,7 +92,7 @@ async def test_a_server_that_is_gone_is_a_503_with_a_code_and_a_time(platform: P
 @pytest.mark.parametrize("url", ["localhost:6333", "ftp://q", "http://", "http://u:p@q:6333"])
 async def test_a_url_that_is_none_is_refused(tmp_path: Path, url: str) -> None:
     with pytest.raises(StartupError, match="BULKHEAD_QDRANT"):
-        await open_store(Settings(data_dir=tmp_path, qdrant_url=url), 4)
+        await open_server(Settings(data_dir=tmp_path, qdrant_url=url), 4)
 
 
 async def _places(platform: Platform) -> dict[str, str]:
@@ -126,3 +125,26 @@ async def test_without_tiers_a_promotion_says_what_it_needs(platform: Platform) 
     assert "BULKHEAD_QDRANT_PLACEMENT" in answer.json()["detail"]
     forbidden = await platform.tenants["fjellvik"].post("/admin/v1/tenants/fjellvik/promote")
     assert forbidden.status_code == 401
+
+
+async def test_the_operator_exports_and_restores_a_tenant(platform: Platform) -> None:
+    archive = (await platform.operator.get("/admin/v1/tenants/fjellvik/export")).content
+    await platform.tenants["fjellvik"].delete("/v1/documents/returns")
+    assert (await platform.search("fjellvik")).json()["data"] == []
+    path = "/admin/v1/tenants/{}/restore"
+    refused = await platform.operator.post(path.format("voltbay"), content=archive)
+    assert (refused.status_code, refused.json()["code"]) == (422, "archive_refused")
+    answer = await platform.operator.post(path.format("fjellvik"), content=archive)
+    assert answer.json() == {"object": "tenant", "id": "fjellvik", "documents": 1, "chunks": 1}
+    for name, text in TEXTS.items():
+        (passage,) = (await platform.search(name)).json()["data"]
+        assert text in passage["text"]
+
+
+@pytest.mark.parametrize("step", ["export", "restore"])
+async def test_no_tenant_exports_or_restores(platform: Platform, step: str) -> None:
+    method = "GET" if step == "export" else "POST"
+    for tenant in TEXTS:
+        path = f"/admin/v1/tenants/fjellvik/{step}"
+        answer = await platform.tenants[tenant].request(method, path)
+        assert answer.status_code == 401

@@ -23,6 +23,7 @@ from rag.reading.limits import ReadingLimits
 from rag.reading.parsers import Parsers
 from rag.retrieval.follow_up import Question
 from rag.spool import Spool
+from rag.transfer import TenantTransfer
 from serving.control.database import Database
 from serving.control.deletion import TenantDeletion
 from serving.control.placement import TenantPlaces
@@ -33,6 +34,7 @@ from serving.engine.client import EngineClient
 from serving.engine.tokens import ByteCounter
 from serving.errors import ConcurrencyLimitError
 from serving.gateway.chat import ChatOptions, ChatParts, ChatService
+from serving.gateway.ports import Exporter, Reembedding
 from serving.gateway.refusal import Refusal
 from serving.gateway.runtime import DemoTenant, Readiness, Runtime
 from serving.metering.metrics import Metrics
@@ -264,6 +266,7 @@ class TenantDocuments:
 class Embedder:
     name = "all-MiniLM-L6-v2"
     dimension = 2
+    checksum = "none"
 
     async def embed(self, texts: Sequence[str]) -> list[list[float]]:
         return [[1.0, 0.0] for _ in texts]
@@ -317,6 +320,7 @@ def runtime(
         policies=PolicyRegistry(cast("Database", None)),
         deletion=cast("TenantDeletion", None),
         places=cast("TenantPlaces", None),
+        transfer=cast("TenantTransfer", None),
         usage=UsageLedger(cast("Database", None)),
         metrics=Metrics(),
         tenants_keys=Keys(),
@@ -326,7 +330,9 @@ def runtime(
         ingestor=Documents(),
         spool=files.spool,
         parsers=files.parsers,
+        exporter=cast("Exporter", None),
         embedder=Embedder(),
+        reembedding=cast("Reembedding", None),
         readiness=lambda: Readiness(True, "ready"),
         demo=demo_tenants if demo else tuple,
     )

@@ -35,7 +35,7 @@ class Cards:
 
 
 @pytest.fixture
-async def engine() -> AsyncGenerator[StubEngine, None]:
+def engine() -> StubEngine:
     return StubEngine()
 
 

@@ -12,6 +12,7 @@ import pytest
 from qdrant_client import AsyncQdrantClient, models
 
 from isolation.tenant_id import TenantId
+from rag.errors import StoreError
 from rag.store.port import VectorStore
 from rag.store.server import collection, hybrid
 from rag.store.server.connection import ServerAddress
@@ -19,7 +20,7 @@ from rag.store.server.placement import Placement
 from rag.store.server.store import ServerVectorStore
 from rag.testing.merchants import DIMENSION
 from rag.testing.stores import StoreContract
-from rag.testing.twins import Place, ids_of
+from rag.testing.twins import CAUGHT, Place, ids_of
 from tests.rag.loopback.server import loopback
 
 _REAL_URL = os.environ.get("BULKHEAD_TEST_QDRANT_URL")
@@ -85,6 +86,9 @@ class TestLoopback(_OnAServer):
 )
 @pytest.mark.parametrize("prefer_grpc", [False, True], ids=["rest", "grpc"])
 class TestRealServer(_OnAServer):
+    # Strict mode refuses a dense query that names no tenant, before it could leak.
+    caught = (*CAUGHT, StoreError)
+
     @pytest.fixture
     async def store(self, prefer_grpc: bool) -> AsyncGenerator[VectorStore, None]:
         address = ServerAddress(str(_REAL_URL), _REAL_KEY, prefer_grpc=prefer_grpc)

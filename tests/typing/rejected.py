@@ -5,7 +5,7 @@ from __future__ import annotations
 from isolation.access import UNRESTRICTED
 from isolation.context import OperatorContext, TenantContext
 from isolation.identity import Identity, RegisteredAuthenticator
-from rag.in_process import Knowledge
+from rag.in_process import SharedKnowledge
 from rag.llama_index.index import TenantIndex
 from rag.sdk import TenantClient
 from rag.store.port import HybridQuery, VectorStore
@@ -83,15 +83,15 @@ def library_by_name(library: Library[str]) -> None:
     library.of("acme")  # expect: attr-defined
 
 
-def knowledge_by_name(knowledge: Knowledge) -> None:
+def knowledge_by_name(knowledge: SharedKnowledge) -> None:
     knowledge.of("acme")  # expect: arg-type
 
 
-def unbound_knowledge(knowledge: Knowledge) -> None:
+def unbound_knowledge(knowledge: SharedKnowledge) -> None:
     knowledge.search("returns")  # expect: attr-defined
 
 
-def index_of_everybody(knowledge: Knowledge) -> TenantIndex:
+def index_of_everybody(knowledge: SharedKnowledge) -> TenantIndex:
     return TenantIndex(knowledge)  # expect: arg-type
 
 

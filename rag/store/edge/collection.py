@@ -126,11 +126,17 @@ class EdgeTenantCollection(TenantCollection):
         ]
 
     async def read(self, stretches: Sequence[Stretch]) -> list[Passage]:
-        if not stretches:
+        tenant = self._ctx.tenant_id
+        ids = [
+            point_id(tenant, stretch.document_id, stretch.version, ordinal)
+            for stretch in stretches
+            for ordinal in range(stretch.first, stretch.last + 1)
+        ]
+        if not ids:
             return []
-        mine = self._visible(predicate.stretches_of(self._ctx, stretches))
-        limit = sum(stretch.last - stretch.first + 1 for stretch in stretches)
-        request = ScrollRequest(limit=limit, filter=mine, with_payload=READ)
+        # By id: a range of ordinals would be looked for in all of the tenant's payloads.
+        mine = self._visible(predicate.chunks_of(self._ctx, ids))
+        request = ScrollRequest(limit=len(ids), filter=mine, with_payload=READ)
         records, _ = self._store.run(lambda shard: shard.scroll(request))
         return [passage_of(self._ctx, record.payload or {}) for record in records]
 

@@ -1,4 +1,4 @@
-"""What reads pass over while a large change is under way (docs/decisions/0011).
+"""What reads pass over while a large change is under way (docs/decisions/0012).
 
 One call of the engine holds the GIL to its end, so a large document is changed in many. What a
 search finds must change in one moment all the same: this is the moment.

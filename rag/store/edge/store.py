@@ -88,6 +88,10 @@ class EdgeVectorStore(VectorStore):
         """
         require_operator(operator, "optimizing the vector store")
         self.run(lambda shard: shard.optimize())
+        return self.points()
+
+    def points(self) -> int:
+        """How many there are, of all tenants."""
         return self.run(lambda shard: shard.info().points_count)
 
     def sparse_of_document(self, text: str) -> Any:

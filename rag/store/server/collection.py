@@ -124,11 +124,16 @@ class ServerTenantCollection(TenantCollection):
         return request
 
     async def read(self, stretches: Sequence[Stretch]) -> list[Passage]:
-        if not stretches:
+        tenant = self._ctx.tenant_id
+        ids = [
+            point_id(tenant, stretch.document_id, stretch.version, ordinal)
+            for stretch in stretches
+            for ordinal in range(stretch.first, stretch.last + 1)
+        ]
+        if not ids:
             return []
-        mine = predicate.stretches_of(self._ctx, stretches)
-        limit = sum(stretch.last - stretch.first + 1 for stretch in stretches)
-        records, _ = await self._shared.scroll(mine, self._ctx.tenant_id, READ, limit)
+        mine = predicate.chunks_of(self._ctx, ids)
+        records, _ = await self._shared.scroll(mine, tenant, READ, len(ids))
         return [passage_of(self._ctx, record.payload or {}) for record in records]
 
     async def get(self, document_id: str) -> list[Passage]:

@@ -26,6 +26,8 @@ from rag.errors import StoreError, StoreUnavailableError
 T = TypeVar("T")
 _ATTEMPTS, _FIRST_WAIT, _LONGEST_WAIT = 3, 0.05, 0.5
 _LONGEST_RETRY_AFTER = 60
+# A cluster agrees on a new shard, or a tenant's every point is deleted.
+MANAGE_SECONDS = 120
 _PASSING = frozenset({408, 429, 500, 502, 503, 504})
 _PASSING_GRPC = frozenset(
     {
@@ -111,9 +113,12 @@ class Connection:
             StoreUnavailableError: no answer in time, or none that can be understood.
             StoreError: the server refuses the request.
         """
+        return await self._once(call, self._timeout)
+
+    async def _once(self, call: Callable[[], Awaitable[T]], seconds: float) -> T:
         try:
             # The client's own limit is by silence; this one is by the clock.
-            async with asyncio.timeout(self._timeout):
+            async with asyncio.timeout(seconds):
                 return await call()
         except TimeoutError:
             raise StoreUnavailableError from None
@@ -123,6 +128,16 @@ class Connection:
         except (ValueError, AssertionError):
             # An answer that is no JSON, or that lacks its result.
             raise StoreUnavailableError from None
+
+    async def manage(self, call: Callable[[], Awaitable[T]]) -> T:
+        """One call that makes, moves or clears away; it may take `MANAGE_SECONDS`, which the call
+        tells the client too.
+
+        Raises:
+            StoreUnavailableError: no answer in time, or none that can be understood.
+            StoreError: the server refuses the request.
+        """
+        return await self._once(call, MANAGE_SECONDS)
 
     async def close(self) -> None:
         """Close all sockets."""

@@ -17,7 +17,7 @@ from rag.store.schema import (
     HNSW_PAYLOAD_M,
     INDEXED,
 )
-from rag.store.server.connection import Connection
+from rag.store.server.connection import MANAGE_SECONDS, Connection
 from rag.store.server.placement import SMALL_TENANTS, Placement, Routing
 
 # Before it, a corpus for term statistics was ignored silently, and so was the tenant's.
@@ -69,7 +69,7 @@ async def _check_version(connection: Connection) -> None:
 async def _create(connection: Connection, name: str, dimension: int, placement: Placement) -> None:
     client, tiered = connection.client, placement == "tiered"
     try:
-        await connection.write(
+        await connection.manage(
             lambda: client.create_collection(
                 name,
                 vectors_config={DENSE: _vectors(dimension)},
@@ -80,6 +80,7 @@ async def _create(connection: Connection, name: str, dimension: int, placement: 
                 shard_number=1,
                 sharding_method=models.ShardingMethod.CUSTOM if tiered else None,
                 strict_mode_config=_strict_mode(),
+                timeout=MANAGE_SECONDS,
             )
         )
     except StoreError:
@@ -101,8 +102,10 @@ async def _complete(connection: Connection, name: str, placement: Placement) -> 
 async def _index(
     connection: Connection, name: str, field: str, params: models.KeywordIndexParams
 ) -> None:
-    await connection.write(
-        lambda: connection.client.create_payload_index(name, field, params, wait=True)
+    await connection.manage(
+        lambda: connection.client.create_payload_index(
+            name, field, params, wait=True, timeout=MANAGE_SECONDS
+        )
     )
 
 
@@ -112,8 +115,10 @@ async def _create_shared_shard(connection: Connection, name: str) -> None:
     if SMALL_TENANTS in [one.key for one in answer.shard_keys or []]:
         return
     try:
-        await connection.write(
-            lambda: client.create_shard_key(name, SMALL_TENANTS, shards_number=1)
+        await connection.manage(
+            lambda: client.create_shard_key(
+                name, SMALL_TENANTS, shards_number=1, timeout=MANAGE_SECONDS
+            )
         )
     except StoreError:
         await _check_shared_shard(connection, name)

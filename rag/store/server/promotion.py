@@ -19,6 +19,7 @@ from rag.errors import StoreError, StoreUnavailableError
 from rag.store import predicate
 from rag.store.conditions import Every, PointAmong
 from rag.store.placement import TenantPlacement
+from rag.store.server.connection import MANAGE_SECONDS
 from rag.store.server.placement import SMALL_TENANTS, own_shard, owner_of
 from rag.store.server.rendering import rendered
 from rag.store.server.shared import SharedCollection
@@ -59,9 +60,13 @@ class TieredPlacement(TenantPlacement):
             await self._until_active(own)
         await self._compare(tenant, own, committed)
         left = models.FilterSelector(filter=rendered(everything), shard_key=SMALL_TENANTS)
-        await self._connection.write(
+        await self._connection.manage(
             lambda: self._client.delete(
-                self._shared.name, left, wait=True, shard_key_selector=SMALL_TENANTS
+                self._shared.name,
+                left,
+                wait=True,
+                shard_key_selector=SMALL_TENANTS,
+                timeout=MANAGE_SECONDS,
             )
         )
         return await self._count(own, everything)
@@ -81,12 +86,13 @@ class TieredPlacement(TenantPlacement):
 
     async def _make(self, own: str) -> None:
         # Partial: requests go to the shared shard until this one is whole.
-        await self._connection.write(
+        await self._connection.manage(
             lambda: self._client.create_shard_key(
                 self._shared.name,
                 own,
                 shards_number=1,
                 initial_state=models.ReplicaState.PARTIAL,
+                timeout=MANAGE_SECONDS,
             )
         )
 
@@ -101,8 +107,10 @@ class TieredPlacement(TenantPlacement):
         )
         if info.shard_transfers:
             return  # An earlier run's, or another tenant's: it is waited for.
-        await self._connection.write(
-            lambda: self._client.cluster_collection_update(self._shared.name, copy)
+        await self._connection.manage(
+            lambda: self._client.cluster_collection_update(
+                self._shared.name, copy, timeout=MANAGE_SECONDS
+            )
         )
 
     async def _until_active(self, own: str) -> None:

@@ -14,7 +14,7 @@ from rag.store import predicate
 from rag.store.placement import OneShard, TenantPlacement
 from rag.store.port import TenantCollection, VectorStore
 from rag.store.server.collection import ServerTenantCollection
-from rag.store.server.connection import Connection, ServerAddress
+from rag.store.server.connection import MANAGE_SECONDS, Connection, ServerAddress
 from rag.store.server.layout import open_collection
 from rag.store.server.placement import Placement, own_shard
 from rag.store.server.promotion import TieredPlacement
@@ -80,7 +80,9 @@ class ServerVectorStore(VectorStore):
         everything = rendered(predicate.everything_of(tenant))
         # On every shard, whichever answers for the tenant now: no route is given.
         points = models.FilterSelector(filter=everything)
-        await connection.write(lambda: connection.client.delete(shared.name, points, wait=True))
+        await connection.manage(
+            lambda: connection.client.delete(shared.name, points, wait=True, timeout=MANAGE_SECONDS)
+        )
         left = await connection.read(
             lambda: connection.client.count(shared.name, everything, exact=True)
         )
@@ -93,7 +95,9 @@ class ServerVectorStore(VectorStore):
         shared, connection = self._shared, self._shared.connection
         answer = await connection.read(lambda: connection.client.list_shard_keys(shared.name))
         if (own := own_shard(tenant)) in [one.key for one in answer.shard_keys or []]:
-            await connection.write(lambda: connection.client.delete_shard_key(shared.name, own))
+            await connection.manage(
+                lambda: connection.client.delete_shard_key(shared.name, own, timeout=MANAGE_SECONDS)
+            )
 
     async def close(self) -> None:
         await self._shared.connection.close()

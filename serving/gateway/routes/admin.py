@@ -37,6 +37,25 @@ class _NewKey(BaseModel):
     groups: list[str] | None = None
 
 
+class _Reembedding(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    embedding: str = Field(min_length=1, max_length=200)
+
+
+@router.post("/reembedding", status_code=202)
+async def reembed(asked: _Reembedding, operator: Operator, parts: Parts) -> dict[str, Any]:
+    """Make all vectors anew with an installed model; 409 while that is being done."""
+    await parts.reembedding.start(operator, asked.embedding)
+    return {"object": "reembedding", **parts.reembedding.status(operator)}
+
+
+@router.get("/reembedding")
+async def reembedding(operator: Operator, parts: Parts) -> dict[str, Any]:
+    """How far it is."""
+    return {"object": "reembedding", **parts.reembedding.status(operator)}
+
+
 @router.post("/tenants", status_code=201)
 async def add_tenant(asked: _NewTenant, operator: Operator, parts: Parts) -> dict[str, Any]:
     """Add a tenant; 409 if there is one of this id."""

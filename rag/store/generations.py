@@ -1,0 +1,56 @@
+"""Versions of the whole store: one answers, and another one may be filled to take its place.
+
+A generation is made with one engine and one embedding model, and says so. An engine's adapter keeps
+them apart as it can: in folders with a pointer, or in collections with an alias.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+from isolation.context import OperatorContext
+from isolation.tenant_id import TenantId
+from rag.store.port import VectorStore
+
+
+@dataclass(frozen=True, slots=True)
+class MadeWith:
+    """What vectors depend on. `checksum`: of the model's files."""
+
+    model: str
+    dimension: int
+    checksum: str
+
+
+class Generations(ABC):
+    """All generations of one installation."""
+
+    @abstractmethod
+    async def open(self, made: MadeWith) -> VectorStore:
+        """The generation that answers; the first one is made here.
+
+        Raises:
+            UnsafeCollectionError: it was made with another model, or by another engine's version;
+                the message says the way out.
+        """
+
+    @abstractmethod
+    async def fill(self, operator: OperatorContext, made: MadeWith, *, resume: bool) -> VectorStore:
+        """The generation to be filled: what a kill left of one made with the same, if `resume`,
+        else a new, empty one. Whatever else was left is dropped.
+        """
+
+    @abstractmethod
+    async def switch(self, operator: OperatorContext) -> None:
+        """The filled generation is the one that answers, from the next `open` on: one atomic step.
+        The stores that are open stay so.
+        """
+
+    @abstractmethod
+    async def drop_others(self, operator: OperatorContext) -> None:
+        """Remove every generation but the one that answers. Nobody uses them any more."""
+
+    @abstractmethod
+    def forget(self, operator: OperatorContext, tenant: TenantId) -> None:
+        """A tenant was deleted: what a kill left unfinished, which may hold it, is dropped."""

@@ -1,0 +1,141 @@
+"""`python -m tests.embedded.killed DATA ACTION PLACE WHEN NTH`: changes a platform's data, and
+kills itself at a place in it, as nothing can be caught or cleaned up after.
+
+PLACE is a method, `module:Class.name`; WHEN is `before` or `after` its NTH call. Prints `begun`
+when the action begins, and `done` when it is acknowledged.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Awaitable, Callable
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from evals.performance.hashed_embedder import HashedEmbedder
+from isolation.tenant_id import tenant_id
+from isolation.testing.contexts import tenant_for_tests
+from rag.documents import Document
+from rag.reembed import Progress
+from serving.control.errors import TenantExistsError
+from serving.embedded.core import Core, open_core
+from serving.settings import Settings
+
+CHUNKS = 700
+ACME, BIRCH = tenant_for_tests("acme"), tenant_for_tests("birch")
+
+
+def old() -> HashedEmbedder:
+    return HashedEmbedder(8, "old")
+
+
+def new() -> HashedEmbedder:
+    return HashedEmbedder(16, "new")
+
+
+def settings(data: Path, embedding: str = "old") -> Settings:
+    return Settings(data_dir=data, embedding=f"{__name__}:{embedding}", master_key="m" * 40)
+
+
+def book(word: str, chunks: int = CHUNKS) -> Document:
+    """A document that is changed in several steps."""
+    sections = "".join(f"## Part {n}\n\n{word} number {n}.\n\n" for n in range(chunks))
+    return Document("book", "Book", sections)
+
+
+async def prepared(core: Core) -> None:
+    """Two tenants with a book each, of the same id."""
+    for ctx in (ACME, BIRCH):
+        try:
+            await core.registry.add(core.operator, tenant_id(str(ctx.tenant_id)), "business")
+        except TenantExistsError:
+            return
+        await core.ingestor.of(ctx).ingest(book(f"first-{ctx.tenant_id}"))
+
+
+async def _replace(core: Core) -> None:
+    await core.ingestor.of(ACME).ingest(book("second-acme", 900))
+
+
+async def _delete(core: Core) -> None:
+    await core.ingestor.of(ACME).delete("book")
+
+
+async def _delete_tenant(core: Core) -> None:
+    await core.deletion.delete(core.operator, ACME.tenant_id)
+
+
+async def _reembed(core: Core) -> None:
+    await core.knowledge.refill(core.operator, new(), Progress())
+
+
+async def _optimize(core: Core) -> None:
+    await core.knowledge.refill(core.operator, old(), Progress(), build_indexes=True)
+
+
+ACTIONS: dict[str, Callable[[Core], Awaitable[None]]] = {
+    "replace": _replace,
+    "delete": _delete,
+    "delete_tenant": _delete_tenant,
+    "reembed": _reembed,
+    "optimize": _optimize,
+}
+
+
+def _kill_at(place: str, when: str, nth: int) -> None:
+    module, _, name = place.partition(":")
+    owner: Any = import_module(module)
+    *classes, method = name.split(".")
+    for one in classes:
+        owner = getattr(owner, one)
+    original, calls = getattr(owner, method), 0
+
+    def due() -> bool:
+        nonlocal calls
+        calls += 1
+        return calls == nth
+
+    def die() -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    async def slow(*arguments: Any, **named: Any) -> Any:
+        last = due()
+        if last and when == "before":
+            die()
+        result = await original(*arguments, **named)
+        if last:
+            die()
+        return result
+
+    def quick(*arguments: Any, **named: Any) -> Any:
+        last = due()
+        if last and when == "before":
+            die()
+        result = original(*arguments, **named)
+        if last:
+            die()
+        return result
+
+    setattr(owner, method, slow if asyncio.iscoroutinefunction(original) else quick)
+
+
+async def _main(data: str, action: str, place: str, when: str, nth: str) -> None:
+    async with open_core(settings(Path(data))) as core:
+        await prepared(core)
+        if place:
+            _kill_at(place, when, int(nth))
+        print("begun", flush=True)
+        await ACTIONS[action](core)
+        print("done", flush=True)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+if __name__ == "__main__":
+    # Under its own name, by which the settings import it.
+    import tests.embedded.killed as own
+
+    asyncio.run(own._main(*sys.argv[1:]))

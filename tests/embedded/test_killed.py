@@ -1,0 +1,166 @@
+"""kill -9 at every step of what changes documents: what was acknowledged is kept, what was not is
+absent or whole, and the other tenant's never changes. Every part is real but the embedding."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from isolation.context import TenantContext
+from rag.catalog import CatalogEntry
+from rag.errors import UnsafeCollectionError
+from rag.export import DocumentBegins, Exporter
+from rag.retrieval.follow_up import Question
+from serving.embedded.core import Core, open_core
+from tests.embedded import killed
+from tests.embedded.killed import ACME, BIRCH, CHUNKS, settings
+
+_CATALOG = "serving.control.catalog:_SqlTenantCatalog"
+_STORE = "rag.store.edge.collection:EdgeTenantCollection"
+_STEP = "rag.store.edge.settling:_changed"
+_GENERATIONS = "rag.store.edge.generations:EdgeGenerations"
+
+# What is killed, at which place, and what is acknowledged then: the old, the new, or nothing yet.
+REPLACED = [
+    (f"{_CATALOG}.begin", "after", 1, "first"),
+    (f"{_STORE}.stage", "before", 1, "first"),
+    (f"{_STORE}.stage", "after", 2, "first"),
+    (f"{_CATALOG}.commit", "before", 1, "first"),
+    (f"{_CATALOG}.commit", "after", 1, "second"),
+    (_STEP, "after", 1, "second"),
+    (_STEP, "after", 3, "second"),
+    (f"{_STORE}.publish", "after", 1, "second"),
+    (f"{_CATALOG}.finish", "after", 1, "second"),
+    ("", "", 0, "second"),
+]
+DELETED = [
+    (f"{_CATALOG}.begin", "after", 1, "first"),
+    (f"{_CATALOG}.remove", "before", 1, "first"),
+    (f"{_CATALOG}.remove", "after", 1, None),
+    (_STEP, "after", 1, None),
+    (f"{_STORE}.delete", "after", 1, None),
+    ("", "", 0, None),
+]
+TENANT_DELETED = [
+    ("serving.control.tenants:TenantRegistry.begin_deletion", "after", 1),
+    (_STEP, "after", 1),
+    ("rag.store.edge.store:EdgeVectorStore.purge", "after", 1),
+    ("serving.control.catalog:SqlDocumentCatalog.purge", "after", 1),
+    ("serving.control.tenants:TenantRegistry.finish_deletion", "before", 1),
+    ("", "", 0),
+]
+REFILLED = [
+    (f"{_GENERATIONS}.fill", "before", 1, "old"),
+    (f"{_GENERATIONS}.fill", "after", 1, "old"),
+    (f"{_STORE}.stage", "after", 1, "old"),
+    (f"{_STORE}.publish", "after", 1, "old"),
+    (f"{_GENERATIONS}.switch", "before", 1, "old"),
+    (f"{_GENERATIONS}.switch", "after", 1, "new"),
+    (f"{_GENERATIONS}.drop_others", "before", 1, "new"),
+    ("", "", 0, "new"),
+]
+
+
+def _killed(data: Path, action: str, place: str, when: str, nth: int) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-m", killed.__name__, str(data), action, place, when, str(nth)],
+        capture_output=True,
+        text=True,
+        cwd=Path(__file__).parents[2],
+    )
+    assert ended.returncode == -9, ended.stderr
+    assert ended.stdout.split() == (["begun"] if place else ["begun", "done"])
+
+
+async def _words(core: Core, ctx: TenantContext) -> Counter[str]:
+    """Of everything that is stored of the tenant and shown, each passage's first word."""
+    exporter, texts = Exporter(core.ingestor, core.spool), []
+    async for piece in exporter.pieces(ctx):
+        if not isinstance(piece, DocumentBegins):
+            texts.append(piece)
+    lines = "".join(texts).splitlines()
+    return Counter(line.split()[0] for line in lines if " number " in line)
+
+
+async def _is_whole(core: Core, ctx: TenantContext, word: str, chunks: int) -> bool:
+    """One version, all of it, in the catalogue, in the export and in the index."""
+    (entry,) = await core.ingestor.of(ctx).list()
+    assert isinstance(entry, CatalogEntry)
+    found = await core.retriever.of(ctx).search(Question("number 5"), limit=50)
+    words = {passage.text.splitlines()[-1].split()[0] for passage in found}
+    stored = await core.ingestor.generation.store.of(ctx).count()
+    return (
+        words == {word}
+        and entry.chunks == stored == chunks
+        and await _words(core, ctx) == Counter({word: chunks})
+    )
+
+
+async def _nothing_is_left(core: Core, ctx: TenantContext) -> bool:
+    stored = await core.ingestor.generation.store.of(ctx).count()
+    found = await core.retriever.of(ctx).search(Question("number 5"), limit=50)
+    return (stored, found, await core.ingestor.of(ctx).list()) == (0, [], [])
+
+
+@pytest.mark.parametrize(("place", "when", "nth", "kept"), REPLACED)
+async def test_a_replacement(tmp_path: Path, place: str, when: str, nth: int, kept: str) -> None:
+    _killed(tmp_path, "replace", place, when, nth)
+    async with open_core(settings(tmp_path)) as core:
+        assert await _is_whole(core, ACME, f"{kept}-acme", {"first": CHUNKS, "second": 900}[kept])
+        assert await _is_whole(core, BIRCH, "first-birch", CHUNKS)
+
+
+@pytest.mark.parametrize(("place", "when", "nth", "kept"), DELETED)
+async def test_a_deletion(
+    tmp_path: Path, place: str, when: str, nth: int, kept: str | None
+) -> None:
+    _killed(tmp_path, "delete", place, when, nth)
+    async with open_core(settings(tmp_path)) as core:
+        if kept is None:
+            assert await _nothing_is_left(core, ACME)
+        else:
+            assert await _is_whole(core, ACME, f"{kept}-acme", CHUNKS)
+        assert await _is_whole(core, BIRCH, "first-birch", CHUNKS)
+
+
+@pytest.mark.parametrize(("place", "when", "nth"), TENANT_DELETED)
+async def test_a_tenants_deletion_is_finished(
+    tmp_path: Path, place: str, when: str, nth: int
+) -> None:
+    _killed(tmp_path, "delete_tenant", place, when, nth)
+    async with open_core(settings(tmp_path)) as core:
+        assert [tenant.id for tenant in await core.registry.list(core.operator)] == ["birch"]
+        assert await _nothing_is_left(core, ACME)
+        assert await _is_whole(core, BIRCH, "first-birch", CHUNKS)
+
+
+@pytest.mark.parametrize(("place", "when", "nth", "made"), REFILLED)
+async def test_a_re_embedding(tmp_path: Path, place: str, when: str, nth: int, made: str) -> None:
+    _killed(tmp_path, "reembed", place, when, nth)
+    other = {"old": "new", "new": "old"}[made]
+    with pytest.raises(UnsafeCollectionError):
+        async with open_core(settings(tmp_path, other)):
+            pass
+    async with open_core(settings(tmp_path, made)) as core:
+        assert core.embedder.name == made
+        generations = [path.name for path in (tmp_path / "vectors").iterdir() if path.is_dir()]
+        assert sorted(generations)[0] == {"old": "0001", "new": "0002"}[made]
+        for ctx in (ACME, BIRCH):
+            assert await _is_whole(core, ctx, f"first-{ctx.tenant_id}", CHUNKS)
+        # It is gone on with, and leaves one generation.
+        await killed._reembed(core)
+        for ctx in (ACME, BIRCH):
+            assert await _is_whole(core, ctx, f"first-{ctx.tenant_id}", CHUNKS)
+        assert len([path for path in (tmp_path / "vectors").iterdir() if path.is_dir()]) == 1
+
+
+@pytest.mark.parametrize(("place", "when", "nth", "made"), REFILLED[3:6])
+async def test_a_compaction(tmp_path: Path, place: str, when: str, nth: int, made: str) -> None:
+    _killed(tmp_path, "optimize", place, when, nth)
+    async with open_core(settings(tmp_path)) as core:
+        for ctx in (ACME, BIRCH):
+            assert await _is_whole(core, ctx, f"first-{ctx.tenant_id}", CHUNKS)
