@@ -5,8 +5,10 @@
     │   ├── CrossTenantError           two values of different tenants met
     │   └── UnmintedContextError       something that is not a minted context was offered as one
     ├── InvalidTenantIdError
+    ├── AuthenticatorFailedError       an application's own authenticator broke
     └── RequestRefusedError            a caller's request is refused; carries an HTTP status
         ├── InvalidApiKeyError         401
+        ├── InvalidCredentialError     401, of an application's own
         ├── TenantSuspendedError       403
         ├── RestrictedKeyError         403
         ├── ParameterNotAllowedError   400
@@ -95,6 +97,29 @@ class InvalidApiKeyError(RequestRefusedError):
             "your platform's operator issues keys with 'bulkhead key issue TENANT'.",
             headers={"WWW-Authenticate": "Bearer"},
         )
+
+
+class AuthenticatorFailedError(BulkheadError):
+    """An application's own authenticator raised, or answered with something that is no identity.
+
+    Nobody is let in, and what it raised is not repeated: it may hold the credential.
+    """
+
+    code = "authenticator_failed"
+
+    def __init__(self) -> None:
+        super().__init__("The authenticator failed. It returns an Identity, or None to refuse.")
+
+
+class InvalidCredentialError(RequestRefusedError):
+    """The application's own authenticator does not know the credential."""
+
+    code = "invalid_credential"
+    status = 401
+    kind = "authentication_error"
+
+    def __init__(self) -> None:
+        super().__init__("The credential is not valid.")
 
 
 class TenantSuspendedError(RequestRefusedError):

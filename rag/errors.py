@@ -1,6 +1,7 @@
 """The error tree of `rag`.
 
 BulkheadError
+├── EmbeddingError             an embedding model gave what are no vectors of it
 └── StoreError                 the vector store
     ├── StoreLockedError       another process owns the embedded shard
     ├── PlacementError         409, there is but one shard for everybody
@@ -81,6 +82,15 @@ class DocumentBusyError(RequestRefusedError):
             "Another write of this document is under way. Send it again.",
             headers={"Retry-After": "5"},
         )
+
+
+class EmbeddingError(BulkheadError):
+    """The embedding model gave too few vectors, or some that are not finite or of another size."""
+
+    code = "embedding_failed"
+
+    def __init__(self) -> None:
+        super().__init__("The embedding model gave no usable vectors; nothing was written.")
 
 
 class StoreError(BulkheadError):

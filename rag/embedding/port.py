@@ -29,3 +29,9 @@ class Embedder(Protocol):
 
     def close(self) -> None:
         """Release the model."""
+
+
+def for_queries(embedder: Embedder) -> Embedder:
+    """The same model as it embeds questions, where it makes a difference (`queries`)."""
+    queries: Embedder = getattr(embedder, "queries", embedder)
+    return queries

@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from isolation.access import checked_groups
 from isolation.context import OperatorContext, require_operator
+from isolation.errors import TenantSuspendedError
 from isolation.keys import IssuedKey, issue_key
 from isolation.policy import tier
 from isolation.tenant_id import TenantId
@@ -72,6 +73,18 @@ class TenantRegistry:
         require_operator(operator, "a tenant")
         async with self._database.transaction() as session:
             await require_existing(session, tenant)
+
+    async def require_active(self, operator: OperatorContext, tenant: TenantId) -> None:
+        """What each of a tenant's requests needs.
+
+        Raises:
+            TenantNotFoundError: there is none of this id.
+            TenantSuspendedError: it is suspended.
+        """
+        require_operator(operator, "a tenant")
+        async with self._database.transaction() as session:
+            if (await require_existing(session, tenant)).state != ACTIVE:
+                raise TenantSuspendedError
 
     async def set_suspended(
         self, operator: OperatorContext, tenant: TenantId, suspended: bool

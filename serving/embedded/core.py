@@ -61,8 +61,12 @@ class Core:
 
 
 @asynccontextmanager
-async def open_core(settings: Settings) -> AsyncGenerator[Core, None]:
+async def open_core(
+    settings: Settings, *, embedder: Embedder | None = None
+) -> AsyncGenerator[Core, None]:
     """Own the data folder, migrate the database, open the shard, finish interrupted writes.
+
+    embedder: instead of the one that the settings name.
 
     Raises:
         StartupError: something is in the way; the message is one line with the way out.
@@ -78,7 +82,7 @@ async def open_core(settings: Settings) -> AsyncGenerator[Core, None]:
         await keys.verify(operator)
         texts, registry = TextKeys(keys), TenantRegistry(database)
         knowledge = await stack.enter_async_context(
-            open_knowledge(settings, database, registry, texts)
+            open_knowledge(settings, database, registry, texts, embedder)
         )
         reembedding = GatewayReembedding(knowledge)
         stack.push_async_callback(reembedding.close)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from isolation.context import OperatorContext, require_operator
 from isolation.tenant_id import TenantId
 from rag.embedding.choice import UnknownEmbeddingError, chosen
-from rag.embedding.port import Embedder
+from rag.embedding.port import Embedder, for_queries
 from rag.errors import StoreError
 from rag.generation import Generation
 from rag.ingest import Ingestor
@@ -106,16 +106,22 @@ class Knowledge:
 
 @asynccontextmanager
 async def open_knowledge(
-    settings: Settings, database: Database, registry: TenantRegistry, keys: TextKeys
+    settings: Settings,
+    database: Database,
+    registry: TenantRegistry,
+    keys: TextKeys,
+    embedder: Embedder | None = None,
 ) -> AsyncGenerator[Knowledge, None]:
     """The knowledge base below the data folder.
+
+    embedder: instead of the one that the settings name; closed with the rest.
 
     Raises:
         StartupError: there is no such embedding model.
         UnsafeCollectionError: the vectors were made with another one.
     """
     try:
-        embedder = chosen(settings.embedding)
+        embedder = embedder or chosen(settings.embedding)
     except UnknownEmbeddingError as error:
         raise StartupError(f"BULKHEAD_EMBEDDING: {error.message}") from None
     generations = EdgeGenerations(settings.data_dir / "vectors")
@@ -137,7 +143,7 @@ async def open_knowledge(
         registry,
         keys,
         Ingestor(generation.store, catalog, embedder),
-        LiveRetriever(generation, lambda made: Retriever(made.store, made.embedder)),
+        LiveRetriever(generation, lambda made: Retriever(made.store, for_queries(made.embedder))),
     )
     knowledge.ingestor.generation = generation
     try:

@@ -35,6 +35,9 @@ LEAKS = (
     "search: the query is a filter language",
     "search: counts hold all ids",
     "search: a filter stands in for the predicate",
+    "influence: scores count everybody's documents",
+    "influence: the best of all are filtered afterwards",
+    "influence: what anybody has is told",
     "chat: answers cite everybody",
     "chat: streams cite everybody",
     "chat: it obeys injected instructions",
@@ -59,9 +62,9 @@ LEAKS = (
 OUT_OF_ORDER = {
     "no key opens": tuple(PROBES),
     "wrong keys are refused in other words": ("keys",),
-    "documents are not kept": ("documents", "search", "chat", "controls", "output"),
-    "documents of one id stay": ("documents", "search", "chat", "controls", "output"),
-    "search finds nothing": ("search", "chat", "controls", "output"),
+    "documents are not kept": ("documents", "search", "influence", "chat", "controls", "output"),
+    "documents of one id stay": ("documents", "search", "influence", "chat", "controls", "output"),
+    "search finds nothing": ("search", "influence", "chat", "controls", "output"),
     "the chat is away": (
         "chat",
         "prefix-cache",

@@ -151,7 +151,15 @@ class Twin:
         if self._has("search: relevance is checked and the tenant is not") and not found:
             found = self._found(tenant, body["query"], everybody=True)
         facets = [name for _, name in self.documents if self._has("search: counts hold all ids")]
-        data = [{"document_id": d, "title": d, "text": t, "score": 1.0} for d, t in found]
+        score = 1.0
+        if self._has("influence: scores count everybody's documents"):
+            score /= 1 + len(self._found(tenant, body["query"], everybody=True))
+        if self._has("influence: the best of all are filtered afterwards"):
+            best = self._found(tenant, body["query"], everybody=True)[-body.get("top_k", 5) :]
+            found = [one for one in found if one in best]
+        if self._has("influence: what anybody has is told"):
+            facets.append(str(body["query"] in self.documents.values()))
+        data = [{"document_id": d, "title": d, "text": t, "score": score} for d, t in found]
         return JSONResponse({"data": data, "facets": facets})
 
     def _found(self, tenant: str, query: str, everybody: bool) -> list[tuple[str, str]]:

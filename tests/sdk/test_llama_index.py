@@ -11,7 +11,7 @@ from llama_index.core.llms import MockLLM
 from llama_index.core.query_engine import RetrieverQueryEngine
 from llama_index.core.schema import Document, NodeWithScore, TextNode
 
-from rag.errors import StoreError
+from rag.errors import InvalidFilterError, StoreError
 from rag.llama_index.index import TenantIndex
 from rag.llama_index.retriever import TenantRetriever
 from rag.sdk import GatewayError, TenantClient
@@ -86,8 +86,8 @@ async def test_what_would_go_past_the_boundary_is_refused_and_not_ignored(
     indexes: dict[str, TenantIndex],
 ) -> None:
     index = indexes["acme"]
-    with pytest.raises(StoreError, match="filters"):
-        index.as_retriever(filters=[])
+    with pytest.raises(InvalidFilterError, match="MetadataFilters"):
+        index.as_retriever(filters=[])  # type: ignore[arg-type]
     with pytest.raises(StoreError, match="whole documents"):
         index.insert_nodes([TextNode(text="x")])
     with pytest.raises(StoreError, match="whole documents"):

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from isolation.access import UNRESTRICTED
 from isolation.context import OperatorContext, TenantContext
+from isolation.identity import Identity, RegisteredAuthenticator
+from rag.in_process import SharedKnowledge
+from rag.llama_index.index import TenantIndex
+from rag.sdk import TenantClient
 from rag.store.port import HybridQuery, VectorStore
 from serving.adapters.leases import AdapterLeases
 from serving.adapters.names import Reference
 from serving.adapters.ports import AdapterRecord, TenantKeyring
 from serving.adapters.registry import AdapterRegistry
+from serving.embedded.library import Library
 
 
 async def unbound_search(store: VectorStore, query: HybridQuery) -> None:
@@ -54,3 +60,48 @@ async def revoked_by_a_tenant(
 
 def key_by_name(keys: TenantKeyring) -> None:
     keys.of("acme")  # expect: arg-type
+
+
+class NamesOnly:
+    async def verify(self, credential: str) -> str:
+        return credential
+
+
+def registers_names() -> None:
+    RegisteredAuthenticator(NamesOnly())  # expect: arg-type
+
+
+def identity_that_sees_by_default() -> Identity:
+    return Identity("acme", "business", "session")  # expect: call-arg
+
+
+async def foreign_credential(library: Library[str]) -> None:
+    library.authenticate(7)  # expect: arg-type
+
+
+def library_by_name(library: Library[str]) -> None:
+    library.of("acme")  # expect: attr-defined
+
+
+def knowledge_by_name(knowledge: SharedKnowledge) -> None:
+    knowledge.of("acme")  # expect: arg-type
+
+
+def unbound_knowledge(knowledge: SharedKnowledge) -> None:
+    knowledge.search("returns")  # expect: attr-defined
+
+
+def index_of_everybody(knowledge: SharedKnowledge) -> TenantIndex:
+    return TenantIndex(knowledge)  # expect: arg-type
+
+
+def index_of_a_tenant(client: TenantClient) -> TenantIndex:
+    return TenantIndex(client, tenant="acme")  # expect: call-arg
+
+
+def client_of_a_tenant(client: TenantClient) -> None:
+    client.search("returns", tenant="acme")  # expect: call-arg
+
+
+def identity_renamed(identity: Identity) -> None:
+    identity.access = UNRESTRICTED  # expect: misc
