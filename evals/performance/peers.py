@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from qdrant_client import QdrantClient, models
 
 from evals.performance.corpus import Question, TenantPoints
+from rag.store.fusion import LEXICAL, PREFETCH, UNSEEN
 
-_WIDE, _RRF_K, _BATCH = 30, 60, 2_000
+_BATCH = 2_000
 _COLLECTION = "points"
 
 Sparse = Callable[[str], Any]
@@ -35,15 +36,15 @@ class NumpySlab:
         self._postings = {term: _posting(rows) for term, rows in postings.items()}
 
     def search(self, question: Question, sparse: Any, limit: int) -> list[int]:
-        """The best rows, by rank fusion of cosine and BM25."""
+        """The best rows, by the sum of cosine and weighed BM25."""
         dense = self._vectors @ np.asarray(question.dense, np.float32)
         terms = self._bm25(sparse)
-        ranks: dict[int, float] = {}
-        for scores in (dense, terms):
-            for rank, row in enumerate(_best(scores, _WIDE)):
-                if scores is dense or scores[row] > 0:
-                    ranks[int(row)] = ranks.get(int(row), 0) + 1 / (_RRF_K + rank)
-        return sorted(ranks, key=lambda row: -ranks[row])[:limit]
+        scores = {row: float(dense[row]) for row in _best(dense, PREFETCH)}
+        for row in _best(terms, PREFETCH):
+            if terms[row] > 0:
+                weighed = LEXICAL / len(sparse.indices) * float(terms[row])
+                scores[row] = scores.get(row, UNSEEN) + weighed
+        return sorted(scores, key=lambda row: -scores[row])[:limit]
 
     def _bm25(self, sparse: Any) -> NDArray[np.float32]:
         count = len(self._vectors)
@@ -82,13 +83,13 @@ class LocalMode:
         )
         terms = models.SparseVector(indices=list(sparse.indices), values=list(sparse.values))
         legs = [
-            models.Prefetch(query=query, using=using, filter=mine, limit=_WIDE)
+            models.Prefetch(query=query, using=using, filter=mine, limit=PREFETCH)
             for query, using in ((question.dense, "dense"), (terms, "bm25"))
         ]
         found = self._client.query_points(
             _COLLECTION,
             prefetch=legs,
-            query=models.RrfQuery(rrf=models.Rrf(k=_RRF_K)),
+            query=_weighed(len(terms.indices)),
             query_filter=mine,
             limit=limit,
         )
@@ -106,6 +107,14 @@ class LocalMode:
             vector={"dense": tenant.vectors[row].tolist(), "bm25": terms},
             payload={"tenant": tenant.name, "row": row},
         )
+
+
+def _weighed(terms: int) -> models.FormulaQuery:
+    lexical = models.MultExpression(mult=[LEXICAL / terms, "$score[1]"])
+    return models.FormulaQuery(
+        formula=models.SumExpression(sum=["$score[0]", lexical]),
+        defaults={"$score[0]": UNSEEN, "$score[1]": 0.0},
+    )
 
 
 def _posting(rows: Sequence[tuple[int, float]]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:

@@ -24,6 +24,9 @@ from serving.engine_plugin.claims import HEADER, KvPolicy
 from serving.engine_plugin.stopwatch import Cost
 from serving.errors import EngineUnavailableError
 
+# How long an idle connection to the engine is kept.
+KEEP_ALIVE_SECONDS = 60
+
 _TIMEOUT = aiohttp.ClientTimeout(total=None, connect=5, sock_read=300)
 
 _PURGE_SECONDS = 30.0
@@ -80,7 +83,7 @@ class EngineClient:
         self._worker: str | None = None
         headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=60),
+            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_ALIVE_SECONDS),
             headers=headers,
             timeout=_TIMEOUT,
             json_serialize=lambda value: orjson.dumps(value).decode(),

@@ -10,6 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from serving.engine.client import KEEP_ALIVE_SECONDS
 from serving.engine.install import Device, python
 from serving.engine_plugin.budgets import BACKEND
 from serving.errors import StartupError
@@ -137,6 +138,8 @@ def free_port() -> int:
 def _environment(device: Device) -> dict[str, str]:
     kept = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
     kept |= {"HF_HUB_OFFLINE": "1", "BULKHEAD_ENGINE_DEVICE": device}
+    # The side that keeps a connection longer must be the server, else a request meets its closing.
+    kept["SGLANG_TIMEOUT_KEEP_ALIVE"] = str(2 * KEEP_ALIVE_SECONDS)
     if device == "cpu":
         # With two threads the barriers cost more than the second core brings (measured: 3 times).
         kept["OMP_NUM_THREADS"] = "1"
