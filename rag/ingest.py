@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import (
     AbstractAsyncContextManager,
     AbstractContextManager,
@@ -14,7 +14,8 @@ from contextlib import (
 )
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Literal
+from functools import partial
+from typing import Literal, TypeVar
 from weakref import WeakValueDictionary
 
 from isolation.context import OperatorContext, TenantContext, require_unrestricted
@@ -23,15 +24,18 @@ from rag.archive import ArchivedDocument
 from rag.catalog import CLAIM_SECONDS, CatalogEntry, Claim, DocumentCatalog, TenantCatalog
 from rag.documents import DocumentVersion, EmbeddedChunk, Source
 from rag.embedding.port import Embedder
-from rag.errors import DocumentBusyError, DocumentNotFoundError
+from rag.errors import DocumentBusyError, DocumentNotFoundError, VectorsMovingError
 from rag.filters import Metadata
 from rag.gate import SwitchGate, WriteGate
 from rag.generation import Generation
 from rag.pipeline import embedded
 from rag.store.port import VectorStore
 
+T = TypeVar("T")
 # How long a write waits for another gateway's of the same document, and how often it looks.
 _BUSY_SECONDS, _POLL_SECONDS = 10.0, 0.1
+# How long a write waits for another gateway's switch, and for this one to follow it.
+_MOVING_SECONDS, _MOVING_POLL = 60.0, 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +56,6 @@ class Ingestor:
         self._gate = WriteGate()
         self._switching = SwitchGate()
         self._filling: VectorStore | None = None
-        self.touched: set[TenantId] = set()
 
     def of(self, ctx: TenantContext) -> TenantIngestor:
         """Ingestion as this tenant sees it."""
@@ -83,7 +86,6 @@ class Ingestor:
             StoreError: the store still finds something; nothing of the catalogue is gone then.
         """
         await self._gate.close(tenant)
-        self.touched.add(tenant)
         while await self._catalog.writing(operator, tenant):  # noqa: ASYNC110 - it can only be asked
             await asyncio.sleep(_POLL_SECONDS)
         async with self._switching.passing():
@@ -108,15 +110,8 @@ class Ingestor:
         return [self.generation.store] + ([self._filling] if self._filling is not None else [])
 
     def fill(self, store: VectorStore | None) -> None:
-        """Deletions reach `store`, too, from now on, and who writes is noted; None: no more."""
+        """Deletions reach `store`, too, from now on; None: no more."""
         self._filling = store
-        self.touched.clear()
-
-    def changed(self) -> list[TenantId]:
-        """Who has written since `fill`, or since this was asked the last time."""
-        changed = sorted(self.touched)
-        self.touched.clear()
-        return changed
 
     def switching(self) -> AbstractAsyncContextManager[None]:
         """While the block runs, nothing is published or deleted: `generation` is set in it."""
@@ -168,14 +163,18 @@ class TenantIngestor:
                     await self._catalog.finish(claim)
 
     async def put_back(
-        self, archived: ArchivedDocument, batches: AsyncIterator[Sequence[EmbeddedChunk]]
+        self,
+        archived: ArchivedDocument,
+        batches: AsyncIterator[Sequence[EmbeddedChunk]],
+        generation: Generation,
     ) -> None:
         """Make an archived document the one version of its id, with the vectors that it has.
 
-        batches: its chunks, in order.
+        batches: its chunks, in order. generation: whose model they were found to be of.
 
         Raises:
             RestrictedKeyError: the credential is restricted to groups.
+            VectorsMovingError: another generation took over since; nothing is changed.
         """
         require_unrestricted(self._ctx)
         entry = replace(archived.entry, version=uuid.uuid4().hex)
@@ -185,6 +184,8 @@ class TenantIngestor:
                     try:
                         # Its vectors are of the model of now, until it is published.
                         async with self._shared.publishing():
+                            if generation is not self._shared.generation:
+                                raise VectorsMovingError
                             await self._put_back(entry, archived.metadata, batches, claim)
                     except Exception:
                         await self._withdraw(claim)
@@ -229,12 +230,13 @@ class TenantIngestor:
 
     async def _claim(self, document_id: str, version: str | None = None) -> Claim:
         """The document, once whoever writes it now has finished, or after some seconds never."""
-        deadline = time.monotonic() + _BUSY_SECONDS
+        begun = time.monotonic()
         while True:
             try:
                 return await self._catalog.begin(document_id, version)
-            except DocumentBusyError:
-                if time.monotonic() > deadline:
+            except (DocumentBusyError, VectorsMovingError) as error:
+                busy = isinstance(error, DocumentBusyError)
+                if time.monotonic() - begun > (_BUSY_SECONDS if busy else _MOVING_SECONDS):
                     raise
                 await asyncio.sleep(_POLL_SECONDS)
 
@@ -275,12 +277,27 @@ class TenantIngestor:
         async with self._shared.lock(self._ctx, document_id):
             with self._shared.writing(self._ctx):
                 await self.get(document_id)
-                async with self._claimed(document_id) as claim, self._shared.publishing():
-                    self._shared.touched.add(self._ctx.tenant_id)
-                    await self._catalog.remove(claim)
-                    for store in self._shared.stores():
-                        await store.of(self._ctx).delete(document_id, versions=claim.versions)
-                    await self._catalog.finish(claim)
+                async with self._claimed(document_id) as claim:
+                    await self._when_settled(claim, lambda: self._removed(claim))
+
+    async def _removed(self, claim: Claim) -> None:
+        await self._catalog.remove(claim)
+        for store in self._shared.stores():
+            await store.of(self._ctx).delete(claim.document_id, versions=claim.versions)
+        await self._catalog.finish(claim)
+
+    async def _when_settled(self, claim: Claim, step: Callable[[], Awaitable[T]]) -> T:
+        """`step`, which commits; again, while a switch elsewhere is under way or to be followed."""
+        begun = time.monotonic()
+        while True:
+            try:
+                async with self._shared.publishing():
+                    return await step()
+            except VectorsMovingError:
+                if time.monotonic() - begun > _MOVING_SECONDS:
+                    raise
+            await asyncio.sleep(_MOVING_POLL)
+            await self._catalog.renew(claim)
 
     async def _written(self, document: Source, fingerprint: str, version: str, claim: Claim) -> int:
         """Stage, commit, publish; again, if the vectors were made anew meanwhile."""
@@ -292,14 +309,19 @@ class TenantIngestor:
                 if generation is self._shared.generation:
                     raise
                 continue  # its store and its model are closed
-            async with self._shared.publishing():
-                if generation is self._shared.generation:
-                    self._shared.touched.add(self._ctx.tenant_id)
-                    entry = _entry(document, version, fingerprint, chunks)
-                    await self._catalog.commit(entry, claim)
-                    collection = generation.store.of(self._ctx)
-                    await collection.publish(document.id, version, versions=claim.versions)
-                    return chunks
+            entry = _entry(document, version, fingerprint, chunks)
+            published = partial(self._published, generation, entry, claim)
+            if await self._when_settled(claim, published):
+                return chunks
+
+    async def _published(self, generation: Generation, entry: CatalogEntry, claim: Claim) -> bool:
+        """Commit and publish; False: another generation took over."""
+        if generation is not self._shared.generation:
+            return False
+        await self._catalog.commit(entry, claim)
+        collection = generation.store.of(self._ctx)
+        await collection.publish(entry.document_id, entry.version, versions=claim.versions)
+        return True
 
     async def _stage(
         self, generation: Generation, document: Source, version: str, claim: Claim

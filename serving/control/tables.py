@@ -199,3 +199,31 @@ class ResidencyRow(Base):
     bytes: Mapped[int] = mapped_column(BigInteger)
     seconds: Mapped[float]
     created_at: Mapped[datetime]
+
+
+class VectorMoveRow(Base):
+    """The one row about re-embedding, for gateways that share a vector store.
+
+    `epoch` counts the times at which another generation may have taken over. `token` is of the
+    gateway that re-embeds, until `expires_at`; `embedding` is what it moves to, or moved to last.
+    `held`: nothing is committed now.
+    """
+
+    __tablename__ = "vector_moves"
+
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    epoch: Mapped[int]
+    embedding: Mapped[str | None]
+    token: Mapped[str | None] = mapped_column(String(32))
+    expires_at: Mapped[datetime | None]
+    held: Mapped[bool]
+
+
+class GatewayRow(Base):
+    """A gateway that shares a vector store, and up to which `epoch` it has followed."""
+
+    __tablename__ = "gateways"
+
+    token: Mapped[str] = mapped_column(String(32), primary_key=True)
+    epoch: Mapped[int]
+    seen_at: Mapped[datetime]

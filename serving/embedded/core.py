@@ -26,6 +26,7 @@ from serving.control.text_keys import TextKeys
 from serving.control.usage import UsageLedger
 from serving.data_folder import owned
 from serving.embedded.adapters import AdapterStore, open_adapters, open_tenant_keys
+from serving.embedded.following import Following
 from serving.embedded.knowledge import Knowledge, open_knowledge
 from serving.embedded.reconciling import Reconciling
 from serving.embedded.reembedding import GatewayReembedding
@@ -96,6 +97,10 @@ async def open_core(
             reconciling = Reconciling(ingestor, operator)
             reconciling.start()
             stack.push_async_callback(reconciling.close)
+        if knowledge.moves is not None:
+            following = Following(knowledge, knowledge.moves, operator)
+            await following.start()
+            stack.push_async_callback(following.close)
         spool = Spool(settings.data_dir / "spool")
         parsers = Parsers(spool, _limits(settings), at_once=settings.parsers)
         stack.callback(parsers.close)
@@ -103,9 +108,8 @@ async def open_core(
         deletion = TenantDeletion(registry, ingestor)
         deletion.reaches(policies)
         deletion.reaches(texts)
-        if knowledge.generations is not None:
-            deletion.reaches(knowledge.generations)
         adapters = await _adapters(settings, database, keys, operator, deletion, stack)
+        deletion.clears(knowledge.generations)
         await deletion.resume(operator)
         yield Core(
             settings=settings,
@@ -121,7 +125,12 @@ async def open_core(
             spool=spool,
             parsers=parsers,
             deletion=deletion,
-            places=TenantPlaces(registry, knowledge.catalog, placement_of(knowledge.engine)),
+            places=TenantPlaces(
+                registry,
+                knowledge.catalog,
+                lambda: placement_of(knowledge.engine),
+                knowledge.moves,
+            ),
             retriever=knowledge.retriever,
             reembedding=reembedding,
             usage=usage,

@@ -2,29 +2,33 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
 
 from isolation.context import OperatorContext, require_operator
-from isolation.tenant_id import TenantId
-from rag.embedding.choice import UnknownEmbeddingError, chosen
+from rag.embedding.choice import DEFAULT, UnknownEmbeddingError, chosen, installed
 from rag.embedding.port import Embedder, for_queries
-from rag.errors import StoreError
 from rag.generation import Generation
 from rag.ingest import Ingestor
 from rag.live import LiveRetriever
 from rag.reembed import Progress, Reembedding
 from rag.retrieval.retriever import Retriever
 from rag.store.edge.generations import EdgeGenerations
+from rag.store.edge.store import EdgeVectorStore
 from rag.store.generations import MadeWith
 from rag.store.port import VectorStore
 from rag.store.sealed import SealedVectorStore, TextKeys
+from rag.store.server.generations import ServerGenerations
+from rag.store.server.store import ServerVectorStore
 from serving.control.authentication import maintained_tenant
 from serving.control.catalog import SqlDocumentCatalog
 from serving.control.database import Database
+from serving.control.errors import ReembeddingLostError
+from serving.control.moves import Moves
 from serving.control.tenants import TenantRegistry
-from serving.embedded.store import open_server
+from serving.embedded.store import open_store, server_generations
 from serving.errors import StartupError
 from serving.settings import Settings
 
@@ -33,16 +37,18 @@ from serving.settings import Settings
 class Knowledge:
     """All tenants' documents, on the generation of now.
 
-    engine: its store, without the seal. generations: None on a Qdrant server, which has one.
+    engine: its store, without the seal. moves: None where this process owns the vectors alone.
     """
 
     engine: VectorStore
-    generations: EdgeGenerations | None
+    generations: EdgeGenerations | ServerGenerations
+    moves: Moves | None
     catalog: SqlDocumentCatalog
     registry: TenantRegistry
     keys: TextKeys
     ingestor: Ingestor
     retriever: LiveRetriever
+    _taking_over: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def refill(
         self,
@@ -50,58 +56,147 @@ class Knowledge:
         embedder: Embedder,
         progress: Progress,
         *,
+        embedding: str | None = None,
         build_indexes: bool = False,
     ) -> int:
         """Fill a new generation with the vectors of `embedder`, and switch to it; how many points.
 
         Where that is the model of now, the vectors are copied, and what was deleted is left behind:
-        the new files never held it. build_indexes: minutes in which this process does nothing else.
+        the new files never held it. embedding: the model's name, by which other gateways find it.
+        build_indexes: minutes in which this process does nothing else.
 
         Raises:
             StoreError: something is missing in the new one; the old one stays.
+            ReembeddingRunsError: another gateway re-embeds.
+            ReembeddingLostError: this one stood still for too long; the old one stays.
         """
         require_operator(operator, "filling a generation")
-        if self.generations is None:
-            raise StoreError("On a Qdrant server, vectors have one generation in this version.")
-        now, made = self.ingestor.generation, made_with(embedder)
-        same = made == made_with(now.embedder)
-        generations = self.generations
-        shard = await generations.fill(operator, made, resume=not same)
-        target = Generation(SealedVectorStore(shard, self.keys), embedder)
-
-        async def switch() -> None:
-            if build_indexes:
-                await shard.optimize(operator)
-            await generations.switch(operator)
-            self.engine = shard
-            self.ingestor.generation = target
-            await self.retriever.switch(target)
-
-        filling = Reembedding(
-            self.ingestor,
-            self.catalog,
-            target,
-            tenants=lambda: self._tenants(operator),
-            bind=lambda tenant: maintained_tenant(operator, tenant),
-            copy=same,
-            progress=progress,
-        )
         try:
-            await filling.run(operator, switch)
+            await self._refill(operator, embedder, progress, embedding, build_indexes)
         finally:
-            last = now if self.ingestor.generation is target else target
-            await last.store.close()
-            last.embedder.close()
-        await generations.drop_others(operator)
-        return shard.points()
+            if self.ingestor.generation.embedder is not embedder:
+                embedder.close()
+        return sum((await self.catalog.chunks(operator)).values())
+
+    async def _refill(
+        self,
+        operator: OperatorContext,
+        embedder: Embedder,
+        progress: Progress,
+        embedding: str | None,
+        build_indexes: bool,
+    ) -> None:
+        async with AsyncExitStack() as stack:
+            if self.moves is not None:
+                await stack.enter_async_context(self.moves.taken(operator, embedding))
+                await self.moves.followed(operator)
+            same = made_with(embedder) == made_with(self.ingestor.generation.embedder)
+            engine = await self.generations.fill(operator, made_with(embedder), resume=not same)
+            target = Generation(SealedVectorStore(engine, self.keys), embedder)
+            filling = Reembedding(
+                self.ingestor,
+                self.catalog,
+                target,
+                tenants=lambda: self.registry.everyone(operator),
+                there=lambda tenant: self.registry.has(operator, tenant),
+                bind=lambda tenant: maintained_tenant(operator, tenant),
+                hold=lambda: self._held(operator, engine, target),
+                copy=same,
+                progress=progress,
+            )
+
+            async def switch() -> None:
+                if build_indexes and isinstance(engine, EdgeVectorStore):
+                    await engine.optimize(operator)
+                if self.moves is not None:
+                    await self.moves.require_held()
+                await self.generations.switch(operator)
+
+            try:
+                await filling.run(operator, switch)
+            finally:
+                if self.ingestor.generation is not target:
+                    await target.store.close()
+            if self.moves is not None:
+                await self.moves.followed(operator)
+            await self.generations.drop_others(operator)
+
+    @asynccontextmanager
+    async def _held(
+        self, operator: OperatorContext, engine: VectorStore, target: Generation
+    ) -> AsyncGenerator[None, None]:
+        """Nothing is committed while the block runs; behind it, `target` answers."""
+        async with self._taking_over, self.ingestor.switching():
+            if self.moves is None:
+                yield
+            else:
+                try:
+                    async with self.moves.held(operator):
+                        yield
+                except ReembeddingLostError:
+                    await self._undo(operator)
+                    raise
+            await self._take_over(engine, target)
+
+    async def _undo(self, operator: OperatorContext) -> None:
+        """Others have gone on with the old generation: a switch that came too late is none."""
+        assert isinstance(self.generations, ServerGenerations)
+        assert isinstance(self.engine, ServerVectorStore)
+        await self.generations.point_back(operator, self.engine.collection)
+
+    async def _take_over(self, engine: VectorStore, target: Generation) -> None:
+        last = self.ingestor.generation
+        self.engine, self.ingestor.generation = engine, target
+        await self.retriever.switch(target)
+        await last.store.close()
+        last.embedder.close()
+
+    async def follow(self, operator: OperatorContext) -> None:
+        """Answer with the generation that another gateway switched to, if one did.
+
+        Raises:
+            UnknownEmbeddingError: its model is not installed here.
+            UnsafeCollectionError: another version of it is.
+        """
+        require_operator(operator, "following a re-embedding")
+        if self.moves is None:
+            return
+        assert isinstance(self.generations, ServerGenerations)
+        assert isinstance(self.engine, ServerVectorStore)
+        async with self._taking_over:
+            epoch, embedding = await self.moves.now()
+            if epoch == self.moves.epoch:
+                return
+            collection, _ = await self.generations.current()
+            if collection != self.engine.collection:
+                await self._open(embedding or DEFAULT)
+            self.moves.epoch = epoch
+            await self.moves.beat()
+
+    async def _open(self, embedding: str) -> None:
+        embedder = await asyncio.to_thread(installed, embedding)
+        try:
+            engine = await self.generations.open(made_with(embedder))
+        except BaseException:
+            embedder.close()
+            raise
+        target = Generation(SealedVectorStore(engine, self.keys), embedder)
+        async with self.ingestor.switching():
+            await self._take_over(engine, target)
+
+    async def tidy(self, operator: OperatorContext) -> None:
+        """Drop what a kill between a switch and its end left on a server."""
+        if self.moves is None or not isinstance(self.generations, ServerGenerations):
+            return
+        if await self.generations.has_older():
+            async with self.moves.taken(operator, None):
+                await self.moves.followed(operator)
+                await self.generations.drop_older(operator)
 
     async def close(self) -> None:
         """Flush and release the generation of now."""
         await self.ingestor.generation.store.close()
         self.ingestor.generation.embedder.close()
-
-    async def _tenants(self, operator: OperatorContext) -> list[TenantId]:
-        return [tenant.id for tenant in await self.registry.list(operator)]
 
 
 @asynccontextmanager
@@ -124,21 +219,25 @@ async def open_knowledge(
         embedder = embedder or chosen(settings.embedding)
     except UnknownEmbeddingError as error:
         raise StartupError(f"BULKHEAD_EMBEDDING: {error.message}") from None
-    generations = EdgeGenerations(settings.data_dir / "vectors")
+    generations: EdgeGenerations | ServerGenerations
+    moves = None
     try:
-        engine: VectorStore
         if settings.qdrant_url is None:
-            engine = await generations.open(made_with(embedder))
+            generations = EdgeGenerations(settings.data_dir / "vectors")
         else:
-            engine = await open_server(settings, embedder.dimension)
+            generations, moves = server_generations(settings), Moves(database)
+            # Before the alias is asked: what is switched between the two is followed.
+            moves.epoch, _ = await moves.now()
+        engine = await open_store(generations, made_with(embedder))
     except BaseException:
         embedder.close()
         raise
     generation = Generation(SealedVectorStore(engine, keys), embedder)
-    catalog = SqlDocumentCatalog(database)
+    catalog = SqlDocumentCatalog(database, moves)
     knowledge = Knowledge(
         engine,
-        generations if settings.qdrant_url is None else None,
+        generations,
+        moves,
         catalog,
         registry,
         keys,

@@ -5,20 +5,21 @@ from __future__ import annotations
 from urllib.parse import urlsplit
 
 from rag.errors import StoreUnavailableError
+from rag.store.generations import Generations, MadeWith
 from rag.store.placement import OneShard, TenantPlacement
 from rag.store.port import VectorStore
 from rag.store.server.connection import ServerAddress
+from rag.store.server.generations import ServerGenerations
 from rag.store.server.store import ServerVectorStore
 from serving.errors import StartupError
 from serving.settings import Settings
 
 
-async def open_server(settings: Settings, dimension: int) -> VectorStore:
-    """The collection on the Qdrant server that the settings name, checked.
+def server_generations(settings: Settings) -> ServerGenerations:
+    """The collections on the Qdrant server that the settings name. Nothing is sent yet.
 
     Raises:
         StartupError: a setting is wrong.
-        StoreError: it cannot be opened, or would leak; the message has the way out.
     """
     assert settings.qdrant_url is not None
     key = settings.qdrant_api_key
@@ -29,13 +30,18 @@ async def open_server(settings: Settings, dimension: int) -> VectorStore:
         prefer_grpc=settings.qdrant_grpc == "on",
         grpc_port=settings.qdrant_grpc_port,
     )
+    return ServerGenerations(address, settings.qdrant_collection, settings.qdrant_placement)
+
+
+async def open_store(generations: Generations, made: MadeWith) -> VectorStore:
+    """The generation that answers, checked.
+
+    Raises:
+        StartupError: a server does not answer.
+        StoreError: it cannot be opened, or would leak; the message has the way out.
+    """
     try:
-        return await ServerVectorStore.open(
-            address,
-            dimension,
-            collection=settings.qdrant_collection,
-            placement=settings.qdrant_placement,
-        )
+        return await generations.open(made)
     except StoreUnavailableError:
         raise StartupError("No Qdrant server answers at BULKHEAD_QDRANT_URL.") from None
 
