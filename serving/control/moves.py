@@ -38,6 +38,8 @@ class Moves:
         self._database = database
         self._token = uuid.uuid4().hex
         self.epoch = 0
+        # A switch was asked for, and it is not known whether it was done.
+        self._in_doubt = False
 
     async def now(self) -> tuple[int, str | None]:
         """The epoch, and the embedding model's name that was moved to last."""
@@ -98,8 +100,12 @@ class Moves:
             renewing.cancel()
             with suppress(asyncio.CancelledError):
                 await renewing
-            async with self._database.transaction() as session:
-                await _changed(session, self._mine, token=None, held=False)
+            # In doubt, commits wait until the lease has run out, which is longer than any request
+            # may still be under way; then every gateway looks which generation answers.
+            if not self._in_doubt:
+                async with self._database.transaction() as session:
+                    await _changed(session, self._mine, token=None, held=False)
+            self._in_doubt = False
 
     @asynccontextmanager
     async def held(self, operator: OperatorContext) -> AsyncGenerator[None, None]:
@@ -113,11 +119,13 @@ class Moves:
         try:
             yield
         except BaseException:
-            with suppress(ReembeddingLostError):
-                await self._set(held=False)
+            if not self._in_doubt:
+                with suppress(ReembeddingLostError):
+                    await self._set(held=False)
             raise
         await self._set(held=False, epoch=self.epoch + 1)
         self.epoch += 1
+        self._in_doubt = False
 
     async def require_held(self) -> None:
         """Directly before the switch: the lease is this gateway's for long enough.
@@ -126,6 +134,7 @@ class Moves:
             ReembeddingLostError: it is not.
         """
         await self._set(held=True, expires_at=utc_now() + _LEASE)
+        self._in_doubt = True
 
     async def followed(self, operator: OperatorContext) -> None:
         """Returns when every gateway that is there has followed, and asks the last generation

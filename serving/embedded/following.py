@@ -27,6 +27,7 @@ class Following:
         self._moves = moves
         self._operator = operator
         self._every = every
+        self._closing = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -36,16 +37,17 @@ class Following:
 
     async def close(self) -> None:
         """Look no more, and be waited for by nobody."""
+        self._closing.set()
+        # Not cancelled: that could leave a transaction open, and SQLite locked.
         if self._task is not None:
-            self._task.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._task
-        await self._moves.leave()
+            await self._task
+        await self._look(self._moves.leave)
 
     async def _run(self) -> None:
         await self._look(self._tidy)
-        while True:
-            await asyncio.sleep(self._every)
+        while not self._closing.is_set():
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._closing.wait(), self._every)
             await self._look(self._follow)
 
     async def _look(self, step: Callable[[], Awaitable[None]]) -> None:

@@ -34,6 +34,7 @@ from serving.engine.client import EngineClient
 from serving.engine.tokens import ByteCounter
 from serving.gateway.app import create_app
 from serving.gateway.chat import ChatOptions, ChatParts, ChatService
+from serving.gateway.ports import Retrieval
 from tests.gateway.fakes import (
     Files,
     Guard,
@@ -150,7 +151,7 @@ async def gateway(
             registry=TenantRegistry(database),
             tenants_keys=ApiKeyAuthenticator(database),
             usage=ledger,
-            chat=_chat(engine, library, ledger, guarded),
+            chat=chat_service(engine, library, ledger, guarded),
             retriever=library,
             ingestor=library,
         )
@@ -161,9 +162,10 @@ async def gateway(
     await database.close()
 
 
-def _chat(
-    engine: EngineClient, library: Library, ledger: UsageLedger, guarded: bool
+def chat_service(
+    engine: EngineClient, retriever: Retrieval, ledger: UsageLedger, guarded: bool
 ) -> ChatService:
+    """Chats over `retriever`."""
     parts = ChatParts(
         engine=lambda: engine,
         tokens=ByteCounter,
@@ -173,7 +175,7 @@ def _chat(
         queue=Queue(),
         usage=ledger,
         masker=Masker(),
-        retriever=library,
+        retriever=retriever,
         refusal=None,
         guard=lambda ctx: LinkGuard() if guarded else Guard(),
     )
