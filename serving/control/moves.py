@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 from typing import Any, cast
@@ -47,6 +47,19 @@ class Moves:
             row = await _row(session)
             return row.epoch, row.embedding
 
+    async def agreed(self, look: Callable[[], Awaitable[str]]) -> tuple[int, str]:
+        """The epoch, and the collection that answers in it: what the first gateway that looked
+        behind its beginning has found. `look`: which one the alias names."""
+        while True:
+            async with self._database.transaction() as session:
+                row = await _row(session)
+            if row.collection is not None:
+                return row.epoch, row.collection
+            found = await look()
+            first = VectorMoveRow.epoch == row.epoch, VectorMoveRow.collection.is_(None)
+            async with self._database.transaction() as session:
+                await _changed(session, *first, collection=found)
+
     async def beat(self) -> int:
         """Say that this gateway is there, and how far it has followed; the epoch of now.
 
@@ -57,7 +70,7 @@ class Moves:
             row = await _row(session)
             if row.token is not None and row.expires_at is not None:
                 gone = VectorMoveRow.token == row.token, VectorMoveRow.expires_at < utc_now()
-                ended = {"token": None, "held": False, "epoch": row.epoch + 1}
+                ended = {"token": None, "held": False, "epoch": row.epoch + 1, "collection": None}
                 if row.expires_at < utc_now() and await _changed(session, *gone, **ended):
                     return row.epoch + 1
             return row.epoch
@@ -108,8 +121,9 @@ class Moves:
             self._in_doubt = False
 
     @asynccontextmanager
-    async def held(self, operator: OperatorContext) -> AsyncGenerator[None, None]:
-        """Nothing is committed, at any gateway, while the block runs; behind it lies another epoch.
+    async def held(self, operator: OperatorContext, collection: str) -> AsyncGenerator[None, None]:
+        """Nothing is committed, at any gateway, while the block runs; behind it lies another epoch,
+        in which `collection` answers.
 
         Raises:
             ReembeddingLostError: this gateway was silent for too long, and others go on without.
@@ -123,7 +137,7 @@ class Moves:
                 with suppress(ReembeddingLostError):
                     await self._set(held=False)
             raise
-        await self._set(held=False, epoch=self.epoch + 1)
+        await self._set(held=False, epoch=self.epoch + 1, collection=collection)
         self.epoch += 1
         self._in_doubt = False
 

@@ -204,7 +204,8 @@ class ResidencyRow(Base):
 class VectorMoveRow(Base):
     """The one row about re-embedding, for gateways that share a vector store.
 
-    `epoch` counts the times at which another generation may have taken over. `token` is of the
+    `epoch` counts the times at which another generation may have taken over; `collection` is what
+    the gateways agreed on since, null until one of them has looked. `token` is of the
     gateway that re-embeds, until `expires_at`; `embedding` is what it moves to, or moved to last.
     `held`: nothing is committed now.
     """
@@ -213,6 +214,7 @@ class VectorMoveRow(Base):
 
     id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     epoch: Mapped[int]
+    collection: Mapped[str | None]
     embedding: Mapped[str | None]
     token: Mapped[str | None] = mapped_column(String(32))
     expires_at: Mapped[datetime | None]

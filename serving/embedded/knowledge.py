@@ -131,22 +131,27 @@ class Knowledge:
                 yield
             else:
                 try:
-                    async with self.moves.held(operator):
+                    async with self.moves.held(operator, _collection(engine)):
                         yield
                 except ReembeddingLostError:
-                    await self._undo(operator)
+                    await self._undo(operator, _collection(engine))
                     raise
             await self._take_over(engine, target)
 
-    async def _undo(self, operator: OperatorContext) -> None:
-        """Others have gone on with the old generation: a switch that came too late is none."""
+    async def _undo(self, operator: OperatorContext, filled: str) -> None:
+        """The others have ended this re-embedding, and agreed on what answers. If the switch came
+        behind that, it is none; else they have followed it, and so will this gateway."""
         assert isinstance(self.generations, ServerGenerations)
-        assert isinstance(self.engine, ServerVectorStore)
-        await self.generations.point_back(operator, self.engine.collection)
+        assert self.moves is not None
+        _, name = await self.moves.agreed(self.generations.aliased)
+        if name != filled and await self.generations.aliased() == filled:
+            await self.generations.point_to(operator, name)
 
     async def _take_over(self, engine: VectorStore, target: Generation) -> None:
         last = self.ingestor.generation
         self.engine, self.ingestor.generation = engine, target
+        if isinstance(self.generations, ServerGenerations):
+            self.generations.name = _collection(engine)
         await self.retriever.switch(target)
         await last.store.close()
         last.embedder.close()
@@ -162,22 +167,24 @@ class Knowledge:
         if self.moves is None:
             return
         assert isinstance(self.generations, ServerGenerations)
-        assert isinstance(self.engine, ServerVectorStore)
         async with self._taking_over:
-            epoch, embedding = await self.moves.now()
+            epoch, name = await self.moves.agreed(self.generations.aliased)
             if epoch == self.moves.epoch:
                 return
-            collection, _ = await self.generations.current()
-            if collection != self.engine.collection:
-                await self._open(embedding or DEFAULT)
+            if name != _collection(self.engine):
+                _, embedding = await self.moves.now()
+                await self._open(name, embedding or DEFAULT)
             self.moves.epoch = epoch
             await self.moves.beat()
 
-    async def _open(self, embedding: str) -> None:
-        embedder = await asyncio.to_thread(installed, embedding)
+    async def _open(self, name: str, embedding: str) -> None:
+        assert isinstance(self.generations, ServerGenerations)
+        embedder, last = await asyncio.to_thread(installed, embedding), self.generations.name
         try:
+            self.generations.name = name
             engine = await self.generations.open(made_with(embedder))
         except BaseException:
+            self.generations.name = last
             embedder.close()
             raise
         target = Generation(SealedVectorStore(engine, self.keys), embedder)
@@ -185,13 +192,18 @@ class Knowledge:
             await self._take_over(engine, target)
 
     async def tidy(self, operator: OperatorContext) -> None:
-        """Drop what a kill between a switch and its end left on a server."""
-        if self.moves is None or not isinstance(self.generations, ServerGenerations):
+        """Drop what a kill between a switch and its end left on a server, and let the alias name
+        what answers."""
+        generations = self.generations
+        if self.moves is None or not isinstance(generations, ServerGenerations):
             return
-        if await self.generations.has_older():
-            async with self.moves.taken(operator, None):
-                await self.moves.followed(operator)
-                await self.generations.drop_older(operator)
+        name = _collection(self.engine)
+        if await generations.aliased() == name and not await generations.has_older():
+            return
+        async with self.moves.taken(operator, None):
+            await self.moves.followed(operator)
+            await generations.point_to(operator, name)
+            await generations.drop_older(operator)
 
     async def close(self) -> None:
         """Flush and release the generation of now."""
@@ -226,8 +238,7 @@ async def open_knowledge(
             generations = EdgeGenerations(settings.data_dir / "vectors")
         else:
             generations, moves = server_generations(settings), Moves(database)
-            # Before the alias is asked: what is switched between the two is followed.
-            moves.epoch, _ = await moves.now()
+            moves.epoch, generations.name = await moves.agreed(generations.aliased)
         engine = await open_store(generations, made_with(embedder))
     except BaseException:
         embedder.close()
@@ -249,6 +260,11 @@ async def open_knowledge(
         yield knowledge
     finally:
         await knowledge.close()
+
+
+def _collection(engine: VectorStore) -> str:
+    assert isinstance(engine, ServerVectorStore)
+    return engine.collection
 
 
 def made_with(embedder: Embedder) -> MadeWith:

@@ -49,7 +49,7 @@ async def test_nothing_is_committed_while_it_switches_nor_behind_it_before_it_is
     mover, other = Moves(database), Moves(database)
     mine = SqlDocumentCatalog(database, other).of(FJELLVIK)
     claim = await mine.begin("returns")
-    async with mover.taken(OPERATOR, "new"), mover.held(OPERATOR):
+    async with mover.taken(OPERATOR, "new"), mover.held(OPERATOR, "bulkhead-0002"):
         with pytest.raises(VectorsMovingError):
             await mine.remove(claim)
     for _ in range(2):
@@ -68,7 +68,7 @@ async def test_a_gateway_that_is_silent_loses_it_and_cannot_end_it(database: Dat
     slow, other = Moves(database), Moves(database)
 
     async def standing_still() -> None:
-        async with slow.taken(OPERATOR, "new"), slow.held(OPERATOR):
+        async with slow.taken(OPERATOR, "new"), slow.held(OPERATOR, "bulkhead-0002"):
             await _lease_ends(database)
             assert await other.beat() == 1
             await slow.require_held()
@@ -87,7 +87,7 @@ async def test_a_switch_in_doubt_keeps_commits_waiting_until_the_lease_ends(
     mover, other = Moves(database), Moves(database)
 
     async def cut_off() -> None:
-        async with mover.taken(OPERATOR, "new"), mover.held(OPERATOR):
+        async with mover.taken(OPERATOR, "new"), mover.held(OPERATOR, "bulkhead-0002"):
             await mover.require_held()
             raise StoreUnavailableError
 
@@ -107,7 +107,7 @@ async def test_a_gateway_that_has_not_followed_is_waited_for_until_it_has_or_is_
     await slow.beat()
     await gone.beat()
     async with mover.taken(OPERATOR, "new"):
-        async with mover.held(OPERATOR):
+        async with mover.held(OPERATOR, "bulkhead-0002"):
             pass
         waiting = asyncio.ensure_future(mover.followed(OPERATOR))
         await gone.leave()
@@ -116,3 +116,19 @@ async def test_a_gateway_that_has_not_followed_is_waited_for_until_it_has_or_is_
         slow.epoch = 1
         await slow.beat()
         await waiting
+
+
+async def test_all_gateways_answer_with_what_the_first_one_found(database: Database) -> None:
+    one, two = Moves(database), Moves(database)
+
+    async def alias() -> str:
+        return "bulkhead"
+
+    async def moved_too_late() -> str:
+        return "bulkhead-0002"
+
+    assert await one.agreed(alias) == (0, "bulkhead")
+    assert await two.agreed(moved_too_late) == (0, "bulkhead")
+    async with one.taken(OPERATOR, "new"), one.held(OPERATOR, "bulkhead-0003"):
+        pass
+    assert await two.agreed(moved_too_late) == (1, "bulkhead-0003")

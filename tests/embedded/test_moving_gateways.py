@@ -274,23 +274,42 @@ async def test_a_switch_whose_answer_is_lost_ends_with_one_generation_at_both(
     await gateways.each_finds_its_own()
 
 
-async def test_a_gateway_that_lost_its_lease_switches_nothing(
-    gateways: Gateways, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("where", ["before the lease is looked at", "before the alias", "behind"])
+async def test_a_gateway_that_stood_still_ends_with_what_the_others_agreed_on(
+    gateways: Gateways, monkeypatch: pytest.MonkeyPatch, where: str
 ) -> None:
-    """It stood still before the switch; the others have gone on with the old vectors."""
-    still = Moves.require_held
+    """The others have ended its re-embedding: on the old vectors, or on the new ones where it had
+    moved the alias already."""
+    still, switch, second = Moves.require_held, ServerGenerations.switch, gateways.cores[1]
 
-    async def slept(moves: Moves) -> None:
+    async def sleep() -> None:
         await gateways.lease_ends()
-        while (await moves.now())[0] == moves.epoch:
-            await asyncio.sleep(0.02)
+        assert second.knowledge.moves is not None
+        async with asyncio.timeout(20):
+            while second.knowledge.moves.epoch == 0:
+                await asyncio.sleep(0.02)
+
+    async def held(moves: Moves) -> None:
+        if where == "before the lease is looked at":
+            await sleep()
         await still(moves)
 
+    async def switched(generations: ServerGenerations, operator: Any) -> None:
+        if where == "before the alias":
+            await sleep()
+        await switch(generations, operator)
+        if where == "behind":
+            await sleep()
+
     with monkeypatch.context() as patched:
-        patched.setattr(Moves, "require_held", slept)
+        patched.setattr(Moves, "require_held", held)
+        patched.setattr(ServerGenerations, "switch", switched)
         with pytest.raises(CallFailedError, match="stood still"):
             await _reembed(gateways, patched)
-    assert gateways.server.aliases.get("bulkhead-current", "bulkhead") == "bulkhead"
+    name = "bulkhead-0002" if where == "behind" else "bulkhead"
+    assert gateways.server.aliases.get("bulkhead-current", "bulkhead") == name
     await _put(gateways.tenants["fjellvik"][1], "after", "Returns within 30 days, after.")
+    await gateways.models("new" if where == "behind" else "old")
     await gateways.each_finds_its_own()
-    await gateways.models("old")
+    for gateway in range(2):
+        assert "after" in await gateways.search("fjellvik", gateway, "Returns after")

@@ -38,7 +38,10 @@ def alias_of(collection: str) -> str:
 
 
 class ServerGenerations(Generations):
-    """Of one installation, which several gateways may share."""
+    """Of one installation, which several gateways may share.
+
+    name: the collection that answers, where the gateways have agreed on it; None: the alias's.
+    """
 
     def __init__(
         self, address: ServerAddress, collection: str = "bulkhead", placement: Placement = "shared"
@@ -47,6 +50,7 @@ class ServerGenerations(Generations):
         self._first = collection
         self._placement: Placement = placement
         self._filling: str | None = None
+        self.name: str | None = None
 
     async def open(self, made: MadeWith) -> ServerVectorStore:
         async with self._connected() as connection:
@@ -60,11 +64,10 @@ class ServerGenerations(Generations):
             await self._adopt(store, made)
         return store
 
-    async def current(self) -> tuple[str, MadeWith | None]:
-        """The collection that answers, and what it was made with; None: it does not say."""
+    async def aliased(self) -> str:
+        """The collection that the alias names; without one, the first."""
         async with self._connected() as connection:
-            name = await self._current(connection)
-            return name, await self._made_with(connection, name)
+            return await self._aliased(connection)
 
     async def fill(
         self, operator: OperatorContext, made: MadeWith, *, resume: bool
@@ -94,8 +97,8 @@ class ServerGenerations(Generations):
         await self._point_to(self._filling)
         self._filling = None
 
-    async def point_back(self, operator: OperatorContext, collection: str) -> None:
-        """Undo a switch that came too late, when it was no longer this gateway's to do."""
+    async def point_to(self, operator: OperatorContext, collection: str) -> None:
+        """Undo a switch that came too late, when it was no longer its gateway's to do."""
         require_operator(operator, "switching generations")
         await self._point_to(collection)
 
@@ -179,6 +182,9 @@ class ServerGenerations(Generations):
             )
 
     async def _current(self, connection: Connection) -> str:
+        return self.name or await self._aliased(connection)
+
+    async def _aliased(self, connection: Connection) -> str:
         answer = await connection.read(connection.client.get_aliases)
         for one in answer.aliases:
             if one.alias_name == alias_of(self._first):

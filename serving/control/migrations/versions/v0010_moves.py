@@ -15,6 +15,7 @@ def upgrade() -> None:
         "vector_moves",
         sa.Column("id", sa.Integer(), primary_key=True, autoincrement=False),
         sa.Column("epoch", sa.Integer(), nullable=False),
+        sa.Column("collection", sa.String(), nullable=True),
         sa.Column("embedding", sa.String(), nullable=True),
         sa.Column("token", sa.String(32), nullable=True),
         sa.Column("expires_at", sa.DateTime(), nullable=True),
