@@ -89,7 +89,7 @@ def _sets(corpora: Mapping[str, Corpus], data: Path | None) -> dict[str, dict[st
         whole[_SCENARIOS] = [(SUPPORT, one) for one in scenarios(data / "questions.jsonl")]
     whole[_TOPICS] = [(name, one) for name in named for one in _topic_changes(named[name])]
     halved = {group: _halved(asked) for group, asked in whole.items()}
-    unseen = {
+    unseen: dict[str, dict[str, Pairs]] = {
         f"fresh_{group}": {
             "fresh": [(name, one) for name in names for one in answerable(part(name, "fresh"))]
         }
