@@ -21,7 +21,8 @@ from evals.privacy.retail import products, retail
 from evals.privacy.samples import DEVELOPMENT, HELD_OUT, Sample
 from evals.privacy.scores import Scores, rate
 from evals.privacy.thresholds import judged
-from isolation.masking.detector import VERSION, PresidioDetector
+from isolation.masking.detector import PresidioDetector
+from isolation.masking.entities import VERSION
 from isolation.masking.findings import Detector, without_overlaps
 from isolation.masking.stock import StockPresidio
 

@@ -9,8 +9,9 @@ from typing import Any
 
 import psutil
 
-from isolation.masking.detector import VERSION, PresidioDetector
-from isolation.masking.masker import Analyzer
+from isolation.masking.detector import PresidioDetector
+from isolation.masking.entities import VERSION
+from isolation.masking.findings import Analyzer
 from isolation.masking.threaded import Threaded
 from isolation.masking.workers import DetectorWorkers
 

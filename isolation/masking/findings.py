@@ -27,6 +27,17 @@ class Detector(Protocol):
         """
 
 
+class Analyzer(Protocol):
+    """A detector that is asked without blocking the event loop."""
+
+    @property
+    def version(self) -> str:
+        """Changes whenever the same text may be found to hold something else."""
+
+    async def find(self, text: str, locale: str | None) -> list[Finding]:
+        """All findings, in any order; they may overlap."""
+
+
 def without_overlaps(findings: Iterable[Finding]) -> list[Finding]:
     """The findings to act on, in order: the longest of those that overlap, then the surest.
 

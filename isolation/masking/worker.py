@@ -23,7 +23,8 @@ def frame(message: object) -> bytes:
 
 def serve(source: BinaryIO, target: BinaryIO) -> None:
     """Answer until the source ends. A text that cannot be analysed is answered with null."""
-    from isolation.masking.detector import VERSION, PresidioDetector
+    from isolation.masking.detector import PresidioDetector
+    from isolation.masking.entities import VERSION
 
     detector = PresidioDetector()
     target.write(frame(VERSION))

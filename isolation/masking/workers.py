@@ -17,6 +17,7 @@ from typing import Any, Self
 import orjson
 
 from isolation.errors import RequestRefusedError
+from isolation.masking.entities import VERSION
 from isolation.masking.findings import Finding
 from isolation.masking.worker import HEADER, frame
 
@@ -75,6 +76,34 @@ class DetectorWorkers:
     async def close(self) -> None:
         """End the workers."""
         await asyncio.gather(*(worker.close() for worker in self._workers))
+
+
+class WorkersOnDemand:
+    """An `Analyzer`: workers that start when they are first needed."""
+
+    version = VERSION
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+        self._starting = asyncio.Lock()
+        self._workers: DetectorWorkers | None = None
+
+    async def start(self) -> DetectorWorkers:
+        """The workers, loaded."""
+        async with self._starting:
+            if self._workers is None:
+                self._workers = await DetectorWorkers.start(self._count)
+            return self._workers
+
+    async def find(self, text: str, locale: str | None) -> list[Finding]:
+        """As `DetectorWorkers.find`."""
+        workers = self._workers or await self.start()
+        return await workers.find(text, locale)
+
+    async def close(self) -> None:
+        """End the workers, if there are any."""
+        if self._workers is not None:
+            await self._workers.close()
 
 
 class _Worker:

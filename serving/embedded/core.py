@@ -22,11 +22,13 @@ from serving.control.placement import TenantPlaces
 from serving.control.policies import PolicyRegistry
 from serving.control.tenant_keys import TenantKeys
 from serving.control.tenants import TenantRegistry
-from serving.control.text_keys import TextKeys
+from serving.control.text_keys import VAULTS, TextKeys
 from serving.control.usage import UsageLedger
+from serving.control.vaults import SqlDocumentVaults
 from serving.data_folder import owned
 from serving.embedded.adapters import AdapterStore, open_adapters, open_tenant_keys
-from serving.embedded.knowledge import Knowledge, open_knowledge
+from serving.embedded.knowledge import Knowledge, Private, open_knowledge
+from serving.embedded.masking import OpenMasking, open_masking
 from serving.embedded.reconciling import Reconciling
 from serving.embedded.reembedding import GatewayReembedding
 from serving.embedded.store import placement_of
@@ -45,6 +47,7 @@ class Core:
     database: Database
     registry: TenantRegistry
     policies: PolicyRegistry
+    masking: OpenMasking | None
     tenants_keys: ApiKeyAuthenticator
     operator_keys: OperatorKeyAuthenticator
     embedder: Embedder
@@ -80,9 +83,20 @@ async def open_core(
         stack.push_async_callback(database.close)
         keys = await open_tenant_keys(settings, database, operator)
         await keys.verify(operator)
-        texts, registry = TextKeys(keys), TenantRegistry(database)
+        texts, registry, policies = (
+            TextKeys(keys),
+            TenantRegistry(database),
+            PolicyRegistry(database),
+        )
+        vault_keys, masking = TextKeys(keys, VAULTS), open_masking(settings, policies, stack)
+        private = Private(
+            texts,
+            SqlDocumentVaults(database, vault_keys),
+            policies,
+            None if masking is None else masking.masker,
+        )
         knowledge = await stack.enter_async_context(
-            open_knowledge(settings, database, registry, texts, embedder)
+            open_knowledge(settings, database, registry, private, embedder)
         )
         reembedding = GatewayReembedding(knowledge)
         stack.push_async_callback(reembedding.close)
@@ -99,10 +113,11 @@ async def open_core(
         spool = Spool(settings.data_dir / "spool")
         parsers = Parsers(spool, _limits(settings), at_once=settings.parsers)
         stack.callback(parsers.close)
-        policies = PolicyRegistry(database)
         deletion = TenantDeletion(registry, ingestor)
-        deletion.reaches(policies)
-        deletion.reaches(texts)
+        for part in (policies, texts, vault_keys):
+            deletion.reaches(part)
+        if masking is not None:
+            deletion.reaches(masking.masker)
         if knowledge.generations is not None:
             deletion.reaches(knowledge.generations)
         adapters = await _adapters(settings, database, keys, operator, deletion, stack)
@@ -113,6 +128,7 @@ async def open_core(
             database=database,
             registry=registry,
             policies=policies,
+            masking=masking,
             tenants_keys=ApiKeyAuthenticator(database),
             operator_keys=operator_keys,
             embedder=knowledge.retriever.embedder,

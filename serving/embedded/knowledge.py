@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from isolation.context import OperatorContext, require_operator
+from isolation.masking.policy import Policies
 from isolation.tenant_id import TenantId
 from rag.embedding.choice import UnknownEmbeddingError, chosen
 from rag.embedding.port import Embedder, for_queries
@@ -14,12 +15,15 @@ from rag.errors import StoreError
 from rag.generation import Generation
 from rag.ingest import Ingestor
 from rag.live import LiveRetriever
+from rag.masked_source import Masking
 from rag.reembed import Progress, Reembedding
 from rag.retrieval.retriever import Retriever
 from rag.store.edge.generations import EdgeGenerations
 from rag.store.generations import MadeWith
 from rag.store.port import VectorStore
 from rag.store.sealed import SealedVectorStore, TextKeys
+from rag.store.vaulted import VaultedVectorStore
+from rag.store.vaults import DocumentVaults
 from serving.control.authentication import maintained_tenant
 from serving.control.catalog import SqlDocumentCatalog
 from serving.control.database import Database
@@ -29,18 +33,34 @@ from serving.errors import StartupError
 from serving.settings import Settings
 
 
+@dataclass(frozen=True, slots=True)
+class Private:
+    """What keeps texts from whoever holds the engine's files: their keys, and masked documents'
+    vaults. policies: who reads those. masking: None, no document is masked."""
+
+    keys: TextKeys
+    vaults: DocumentVaults
+    policies: Policies
+    masking: Masking | None
+
+    def over(self, engine: VectorStore, *, filling: bool = False) -> VectorStore:
+        """The store as it is used."""
+        sealed = SealedVectorStore(engine, self.keys)
+        return VaultedVectorStore(sealed, self.vaults, self.policies, filling=filling)
+
+
 @dataclass(slots=True)
 class Knowledge:
     """All tenants' documents, on the generation of now.
 
-    engine: its store, without the seal. generations: None on a Qdrant server, which has one.
+    engine: its store, without seal and vaults. generations: None on a Qdrant server, which has one.
     """
 
     engine: VectorStore
     generations: EdgeGenerations | None
     catalog: SqlDocumentCatalog
     registry: TenantRegistry
-    keys: TextKeys
+    private: Private
     ingestor: Ingestor
     retriever: LiveRetriever
 
@@ -67,15 +87,16 @@ class Knowledge:
         same = made == made_with(now.embedder)
         generations = self.generations
         shard = await generations.fill(operator, made, resume=not same)
-        target = Generation(SealedVectorStore(shard, self.keys), embedder)
+        target = Generation(self.private.over(shard, filling=True), embedder)
+        live = Generation(self.private.over(shard), embedder)
 
         async def switch() -> None:
             if build_indexes:
                 await shard.optimize(operator)
             await generations.switch(operator)
             self.engine = shard
-            self.ingestor.generation = target
-            await self.retriever.switch(target)
+            self.ingestor.generation = live
+            await self.retriever.switch(live)
 
         filling = Reembedding(
             self.ingestor,
@@ -89,7 +110,7 @@ class Knowledge:
         try:
             await filling.run(operator, switch)
         finally:
-            last = now if self.ingestor.generation is target else target
+            last = now if self.ingestor.generation is live else target
             await last.store.close()
             last.embedder.close()
         await generations.drop_others(operator)
@@ -109,7 +130,7 @@ async def open_knowledge(
     settings: Settings,
     database: Database,
     registry: TenantRegistry,
-    keys: TextKeys,
+    private: Private,
     embedder: Embedder | None = None,
 ) -> AsyncGenerator[Knowledge, None]:
     """The knowledge base below the data folder.
@@ -134,15 +155,15 @@ async def open_knowledge(
     except BaseException:
         embedder.close()
         raise
-    generation = Generation(SealedVectorStore(engine, keys), embedder)
+    generation = Generation(private.over(engine), embedder)
     catalog = SqlDocumentCatalog(database)
     knowledge = Knowledge(
         engine,
         generations if settings.qdrant_url is None else None,
         catalog,
         registry,
-        keys,
-        Ingestor(generation.store, catalog, embedder),
+        private,
+        Ingestor(generation.store, catalog, embedder, private.masking),
         LiveRetriever(generation, lambda made: Retriever(made.store, for_queries(made.embedder))),
     )
     knowledge.ingestor.generation = generation

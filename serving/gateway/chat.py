@@ -167,7 +167,7 @@ class TenantChat:
         masked = await self._parts.masker.mask(
             self._ctx,
             [turn.content for turn in conversation],
-            [passage.text for passage in passages],
+            [passage.masked or passage.text for passage in passages],
         )
         turns = zip(conversation, masked.texts, strict=True)
         sources = zip(passages, masked.documents, strict=True)

@@ -7,6 +7,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol
 
 from isolation.context import OperatorContext, TenantContext
+from isolation.masking.documents import MaskedText
 from isolation.streaming import StreamTransform
 from rag.catalog import CatalogEntry
 from rag.documents import Passage, Source
@@ -51,9 +52,10 @@ class Masker(Protocol):
     """Replaces personal data by numbered placeholders."""
 
     async def mask(
-        self, ctx: TenantContext, texts: Sequence[str], documents: Sequence[str] = ()
+        self, ctx: TenantContext, texts: Sequence[str], documents: Sequence[str | MaskedText] = ()
     ) -> Masked:
-        """All turns of one conversation, in order, and the passages that go with it.
+        """All turns of one conversation, in order, and the passages that go with it; those that
+        were masked when they came in are not analysed again.
 
         Raises:
             ContentBlockedError: the tenant's policy does not let something in them pass.
