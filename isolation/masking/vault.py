@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from isolation.context import TenantContext, require_same_tenant
 from isolation.masking.canaries import CanaryGuard
+from isolation.masking.conversations import Conversation, ConversationTokens
 from isolation.masking.output import ForeignDataGuard
 from isolation.masking.restoring import Restoring
 from isolation.streaming import Chain, StreamTransform
@@ -43,8 +44,30 @@ class RequestVault:
         Raises:
             CrossTenantError: `ctx` is another tenant's.
         """
-        foreign = ForeignDataGuard(self._outgoing.given, self._outgoing.kinds)
-        return Chain([self.stream(ctx), foreign, self._canaries()])
+        return Chain([self.stream(ctx), self._foreign(), self._canaries()])
+
+    def masked_answer(self, ctx: TenantContext) -> StreamTransform:
+        """The same, with placeholders: whoever holds the conversation's token resolves them.
+
+        Raises:
+            CrossTenantError: `ctx` is another tenant's.
+        """
+        require_same_tenant(ctx, self._owner, "the vault")
+        return Chain([self._foreign(), self._canaries()])
+
+    async def conversation(
+        self, ctx: TenantContext, tokens: ConversationTokens, name: str
+    ) -> Conversation:
+        """What resolves this request's placeholders later on.
+
+        Raises:
+            CrossTenantError: `ctx` is another tenant's.
+        """
+        require_same_tenant(ctx, self._owner, "the vault")
+        return await tokens.issue(ctx, name, self._values)
+
+    def _foreign(self) -> ForeignDataGuard:
+        return ForeignDataGuard(self._outgoing.given, self._outgoing.kinds)
 
     def clean(self, text: str) -> str:
         """A source that is shown as it is, without canaries."""

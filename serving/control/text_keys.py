@@ -15,7 +15,7 @@ from isolation.sealing import TenantCipher
 from isolation.tenant_id import TenantId
 from serving.control.tenant_keys import TenantKeys
 
-TEXTS, VAULTS = "texts", "vaults"
+TEXTS, VAULTS, CONVERSATIONS = "texts", "vaults", "conversations"
 _SECONDS, _REMEMBERED = 60.0, 10_000
 
 

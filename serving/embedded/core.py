@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
 from isolation.context import OperatorContext
+from isolation.masking.conversations import ConversationTokens
 from rag.embedding.port import Embedder
 from rag.export import Exporter
 from rag.ingest import Ingestor
@@ -22,7 +23,7 @@ from serving.control.placement import TenantPlaces
 from serving.control.policies import PolicyRegistry
 from serving.control.tenant_keys import TenantKeys
 from serving.control.tenants import TenantRegistry
-from serving.control.text_keys import VAULTS, TextKeys
+from serving.control.text_keys import CONVERSATIONS, VAULTS, TextKeys
 from serving.control.usage import UsageLedger
 from serving.control.vaults import SqlDocumentVaults
 from serving.data_folder import owned
@@ -48,6 +49,7 @@ class Core:
     registry: TenantRegistry
     policies: PolicyRegistry
     masking: OpenMasking | None
+    conversations: ConversationTokens
     tenants_keys: ApiKeyAuthenticator
     operator_keys: OperatorKeyAuthenticator
     embedder: Embedder
@@ -88,7 +90,8 @@ async def open_core(
             TenantRegistry(database),
             PolicyRegistry(database),
         )
-        vault_keys, masking = TextKeys(keys, VAULTS), open_masking(settings, policies, stack)
+        vault_keys, token_keys = TextKeys(keys, VAULTS), TextKeys(keys, CONVERSATIONS)
+        masking = open_masking(settings, policies, stack)
         private = Private(
             texts,
             SqlDocumentVaults(database, vault_keys),
@@ -114,7 +117,7 @@ async def open_core(
         parsers = Parsers(spool, _limits(settings), at_once=settings.parsers)
         stack.callback(parsers.close)
         deletion = TenantDeletion(registry, ingestor)
-        for part in (policies, texts, vault_keys):
+        for part in (policies, texts, vault_keys, token_keys):
             deletion.reaches(part)
         if masking is not None:
             deletion.reaches(masking.masker)
@@ -129,6 +132,7 @@ async def open_core(
             registry=registry,
             policies=policies,
             masking=masking,
+            conversations=ConversationTokens(token_keys),
             tenants_keys=ApiKeyAuthenticator(database),
             operator_keys=operator_keys,
             embedder=knowledge.retriever.embedder,
@@ -179,6 +183,7 @@ def runtime_without_engine(core: Core) -> Runtime:
         spool=core.spool,
         parsers=core.parsers,
         exporter=Exporter(core.ingestor, core.spool),
+        conversations=core.conversations,
         embedder=core.embedder,
         reembedding=core.reembedding,
         readiness=lambda: Readiness(False, "there is no engine in this process"),

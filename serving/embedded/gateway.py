@@ -64,6 +64,7 @@ async def open_gateway(
             retriever=core.retriever if settings.retrieval == "on" else None,
             refusal=_refusal(settings),
             guard=_guards(settings),
+            conversations=core.conversations,
             models=await _models(core, engine, metrics, stack),
         )
         yield _runtime(core, engine, ChatService(parts, _options(settings)), metrics, demo)
@@ -93,6 +94,7 @@ def _runtime(
         spool=core.spool,
         parsers=core.parsers,
         exporter=Exporter(core.ingestor, core.spool),
+        conversations=core.conversations,
         embedder=core.embedder,
         reembedding=core.reembedding,
         readiness=lambda: Readiness(engine.ready, engine.detail),
