@@ -15,11 +15,18 @@ from isolation.masking.findings import Finding
 # What a caller typed in our form. It becomes a placeholder itself, else it would come back as
 # whatever the platform gave that number to.
 LITERAL = "LITERAL"
-# A model may change the brackets and the case, and escape for Markdown or HTML; without brackets,
-# nothing else may be changed.
-_BRACKETS = ((r"<", r">"), (r"\\<", r"\\>"), (r"&lt;", r"&gt;"), (r"\[", r"\]"), (r"\\\[", r"\\\]"))
+# A model may change the brackets and the case, and escape for Markdown, HTML or JSON; without
+# brackets, nothing else may be changed.
+_BRACKETS = (
+    (r"<", r">"),
+    (r"\\<", r"\\>"),
+    (r"&lt;", r"&gt;"),
+    (r"\\u003c", r"\\u003e"),
+    (r"\[", r"\]"),
+    (r"\\\[", r"\\\]"),
+)
 LONGEST_NUMBER = 6
-_LONGEST_BRACKETS = len("&lt;") + len("&gt;") + 2
+_LONGEST_BRACKETS = len("\\u003c") + len("\\u003e") + 2
 
 
 class Forms:
