@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -10,7 +9,7 @@ from isolation.context import TenantContext, require_same_tenant
 from isolation.masking.canaries import CanaryGuard
 from isolation.masking.conversations import Conversation, ConversationTokens
 from isolation.masking.output import ForeignDataGuard
-from isolation.masking.restoring import Restoring
+from isolation.masking.restoring import Restoring, in_a_json_string
 from isolation.streaming import Chain, StreamTransform
 from isolation.tenant_id import TenantId
 
@@ -97,7 +96,7 @@ class RequestVault:
             CrossTenantError: `ctx` is another tenant's.
         """
         require_same_tenant(ctx, self._owner, "the vault")
-        return Restoring(self._values, _in_a_json_string)
+        return Restoring(self._values, in_a_json_string)
 
     def restore(self, ctx: TenantContext, text: str) -> str:
         """Restores a whole text.
@@ -110,7 +109,3 @@ class RequestVault:
 
     def __repr__(self) -> str:
         return f"<RequestVault of {len(self._values)} values>"
-
-
-def _in_a_json_string(value: str) -> str:
-    return json.dumps(value)[1:-1]
