@@ -18,7 +18,8 @@ class Finding:
 
 
 class Detector(Protocol):
-    """Finds personal data, by rules or by a model such as GLiNER. May be slow."""
+    """Finds personal data, by rules or by a model such as GLiNER. May be slow. No text that it is
+    given holds half a character (a lone surrogate)."""
 
     def find(self, text: str, locale: str | None = None) -> list[Finding]:
         """All findings, in any order; they may overlap.

@@ -35,7 +35,8 @@ class MaskedConversation:
         Raises:
             ContentBlockedError: the policy does not let something in it pass.
         """
-        found = without_overlaps(self._detector.find(text, self._policy.locale))
+        readable = text.encode("utf-8", "replace").decode()
+        found = without_overlaps(self._detector.find(readable, self._policy.locale))
         wanted = self._policy.judged(Direction.user, text, found)
         return replaced(text, joined(self._literals.find(text), wanted), self._numbering)
 

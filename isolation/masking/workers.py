@@ -10,15 +10,15 @@ import asyncio
 import os
 import sys
 from asyncio.subprocess import DEVNULL, PIPE, Process
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import count
 from typing import Any, Self
 
 import orjson
 
 from isolation.errors import RequestRefusedError
-from isolation.masking.entities import VERSION
 from isolation.masking.findings import Finding
+from isolation.masking.recognizers import version
 from isolation.masking.worker import HEADER, frame
 
 _COMMAND = (sys.executable, "-m", "isolation.masking.worker")
@@ -42,13 +42,15 @@ class MaskingUnavailableError(RequestRefusedError):
 class DetectorWorkers:
     """An `Analyzer`. Start it; each worker takes seconds and 400 MB, and is replaced if it dies."""
 
-    def __init__(self, workers: list[_Worker]) -> None:
+    def __init__(self, workers: list[_Worker], recognizers: Sequence[str]) -> None:
         self._workers = workers
+        self._recognizers = recognizers
 
     @classmethod
-    async def start(cls, count: int) -> Self:
-        """`count` workers, loaded."""
-        return cls(await asyncio.gather(*(_Worker.start() for _ in range(count))))
+    async def start(cls, count: int, recognizers: Sequence[str] = ()) -> Self:
+        """`count` workers, loaded, with recognizers of these names beside the platform's own."""
+        workers = await asyncio.gather(*(_Worker.start(recognizers) for _ in range(count)))
+        return cls(workers, recognizers)
 
     @property
     def version(self) -> str:
@@ -70,7 +72,7 @@ class DetectorWorkers:
         async with gone.replacing:
             if self._workers[index] is gone:
                 await gone.close()
-                self._workers[index] = await _Worker.start()
+                self._workers[index] = await _Worker.start(self._recognizers)
             return self._workers[index]
 
     async def close(self) -> None:
@@ -79,12 +81,16 @@ class DetectorWorkers:
 
 
 class WorkersOnDemand:
-    """An `Analyzer`: workers that start when they are first needed."""
+    """An `Analyzer`: workers that start when they are first needed.
 
-    version = VERSION
+    Raises:
+        RecognizerError: there is no recognizer of one of these names.
+    """
 
-    def __init__(self, count: int) -> None:
+    def __init__(self, count: int, recognizers: Sequence[str] = ()) -> None:
         self._count = count
+        self._recognizers = recognizers
+        self.version = version(recognizers)
         self._starting = asyncio.Lock()
         self._workers: DetectorWorkers | None = None
 
@@ -92,7 +98,7 @@ class WorkersOnDemand:
         """The workers, loaded."""
         async with self._starting:
             if self._workers is None:
-                self._workers = await DetectorWorkers.start(self._count)
+                self._workers = await DetectorWorkers.start(self._count, self._recognizers)
             return self._workers
 
     async def find(self, text: str, locale: str | None) -> list[Finding]:
@@ -118,9 +124,14 @@ class _Worker:
         self._reader = asyncio.create_task(self._read())
 
     @classmethod
-    async def start(cls) -> Self:
+    async def start(cls, recognizers: Sequence[str]) -> Self:
         process = await asyncio.create_subprocess_exec(
-            *_COMMAND, stdin=PIPE, stdout=PIPE, stderr=DEVNULL, env=_environment(os.environ)
+            *_COMMAND,
+            *recognizers,
+            stdin=PIPE,
+            stdout=PIPE,
+            stderr=DEVNULL,
+            env=_environment(os.environ),
         )
         version = await _received(process)
         if version is None:
