@@ -19,6 +19,7 @@ from typing import Literal, TypeVar
 from weakref import WeakValueDictionary
 
 from isolation.context import OperatorContext, TenantContext, require_unrestricted
+from isolation.masking.documents import DocumentMasking
 from isolation.tenant_id import TenantId
 from rag.archive import ArchivedDocument
 from rag.catalog import CLAIM_SECONDS, CatalogEntry, Claim, DocumentCatalog, TenantCatalog
@@ -28,6 +29,7 @@ from rag.errors import DocumentBusyError, DocumentNotFoundError, VectorsMovingEr
 from rag.filters import Metadata
 from rag.gate import SwitchGate, WriteGate
 from rag.generation import Generation
+from rag.masked_source import Masking
 from rag.pipeline import embedded
 from rag.store.port import VectorStore
 
@@ -47,10 +49,17 @@ class IngestOutcome:
 
 
 class Ingestor:
-    """Ingestion for all tenants. Bind it first."""
+    """Ingestion for all tenants. Bind it first. masking: None, documents are kept as they are."""
 
-    def __init__(self, store: VectorStore, catalog: DocumentCatalog, embedder: Embedder) -> None:
+    def __init__(
+        self,
+        store: VectorStore,
+        catalog: DocumentCatalog,
+        embedder: Embedder,
+        masking: Masking | None = None,
+    ) -> None:
         self.generation = Generation(store, embedder)
+        self._masking = masking
         self._catalog = catalog
         self._locks: WeakValueDictionary[tuple[str, str], asyncio.Lock] = WeakValueDictionary()
         self._gate = WriteGate()
@@ -60,6 +69,10 @@ class Ingestor:
     def of(self, ctx: TenantContext) -> TenantIngestor:
         """Ingestion as this tenant sees it."""
         return TenantIngestor(self, self._catalog.of(ctx), ctx)
+
+    async def masking(self, ctx: TenantContext) -> DocumentMasking | None:
+        """How the tenant's documents are masked now; None: they are not."""
+        return None if self._masking is None else await self._masking.documents(ctx)
 
     async def reconcile(self, operator: OperatorContext, *, alone: bool = True) -> int:
         """Finish what a kill interrupted; how many writes that were. Run before serving.
@@ -139,14 +152,15 @@ class TenantIngestor:
 
     async def _ingest(self, document: Source) -> IngestOutcome:
         before = await self._catalog.get(document.id)
-        fingerprint = await asyncio.to_thread(lambda: document.fingerprint)
+        masking = await self._shared.masking(self._ctx)
+        fingerprint = _signed(masking, await asyncio.to_thread(lambda: document.fingerprint))
         if before and before.fingerprint == fingerprint:
             await self._finish_what_was_left(document.id)
             return IngestOutcome("unchanged", before.chunks)
         version = uuid.uuid4().hex
         async with self._claimed(document.id, version) as claim:
             try:
-                chunks = await self._written(document, fingerprint, version, claim)
+                chunks = await self._written(document, masking, fingerprint, version, claim)
             except Exception:
                 await self._withdraw(claim)
                 raise
@@ -243,13 +257,18 @@ class TenantIngestor:
     async def unchanged(self, document_id: str, source: str, groups: frozenset[str]) -> bool:
         """Whether the document is what a file of this digest gives: then it need not be read."""
         before = await self._catalog.get(document_id)
+        source = _signed(await self._shared.masking(self._ctx), source)
         if before is None or (before.source, before.groups) != (source, groups):
             return False
         return not await self._catalog.unfinished(document_id)
 
     async def list(self) -> list[CatalogEntry]:
-        """All documents, by id."""
-        return await self._catalog.list()
+        """All documents, by id; without `source` where they are masked: it names a file's text
+        and its masking, and the file alone says nothing."""
+        listed = await self._catalog.list()
+        if await self._shared.masking(self._ctx) is None:
+            return listed
+        return [replace(entry, source=None) for entry in listed]
 
     async def find(self, document_id: str) -> CatalogEntry | None:
         """One document, if there is one."""
@@ -299,17 +318,24 @@ class TenantIngestor:
             await asyncio.sleep(_MOVING_POLL)
             await self._catalog.renew(claim)
 
-    async def _written(self, document: Source, fingerprint: str, version: str, claim: Claim) -> int:
+    async def _written(
+        self,
+        document: Source,
+        masking: DocumentMasking | None,
+        fingerprint: str,
+        version: str,
+        claim: Claim,
+    ) -> int:
         """Stage, commit, publish; again, if the vectors were made anew meanwhile."""
         while True:
             generation = self._shared.generation
             try:
-                chunks = await self._stage(generation, document, version, claim)
+                chunks = await self._stage(generation, document, masking, version, claim)
             except Exception:
                 if generation is self._shared.generation:
                     raise
                 continue  # its store and its model are closed
-            entry = _entry(document, version, fingerprint, chunks)
+            entry = _entry(document, masking, version, fingerprint, chunks)
             published = partial(self._published, generation, entry, claim)
             if await self._when_settled(claim, published):
                 return chunks
@@ -324,14 +350,20 @@ class TenantIngestor:
         return True
 
     async def _stage(
-        self, generation: Generation, document: Source, version: str, claim: Claim
+        self,
+        generation: Generation,
+        document: Source,
+        masking: DocumentMasking | None,
+        version: str,
+        claim: Claim,
     ) -> int:
         collection = generation.store.of(self._ctx)
         staged = DocumentVersion(
             document.id, version, document.title, document.metadata, document.groups
         )
         chunks, renewed = 0, time.monotonic()
-        async with aclosing(embedded(document, generation)) as batches:
+        mask = None if masking is None else masking.begin()
+        async with aclosing(embedded(document, generation, mask)) as batches:
             async for batch in batches:
                 if time.monotonic() - renewed > CLAIM_SECONDS / 4:
                     await self._catalog.renew(claim)
@@ -353,7 +385,14 @@ class TenantIngestor:
             await self._catalog.finish(claim)
 
 
-def _entry(document: Source, version: str, fingerprint: str, chunks: int) -> CatalogEntry:
+def _signed(masking: DocumentMasking | None, digest: str) -> str:
+    """Masked otherwise, a document is another one."""
+    return digest if masking is None else masking.signed(digest)
+
+
+def _entry(
+    document: Source, masking: DocumentMasking | None, version: str, fingerprint: str, chunks: int
+) -> CatalogEntry:
     return CatalogEntry(
         document.id,
         document.title,
@@ -362,5 +401,5 @@ def _entry(document: Source, version: str, fingerprint: str, chunks: int) -> Cat
         chunks,
         datetime.now(UTC),
         document.groups,
-        document.source,
+        document.source and _signed(masking, document.source),
     )

@@ -9,10 +9,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from typing import Protocol
 
 from llama_index.core.node_parser import SentenceSplitter
 
-from rag.documents import Chunk, Source
+from rag.documents import Chunk
 
 _HEADING = re.compile(r"(#{1,6})\s+(.+?)\s*#*\s*")
 _FENCE = re.compile(r"\s*(```|~~~)")
@@ -28,6 +29,17 @@ class Section:
     text: str
 
 
+class Titled(Protocol):
+    """What is split: a document, or what became of it."""
+
+    @property
+    def title(self) -> str:
+        """Part of every chunk."""
+
+    def lines(self) -> Iterator[str]:
+        """The text's lines, with their ends."""
+
+
 class Splitter:
     """Cuts documents into chunks of at most about `max_tokens` tokens of the embedding model."""
 
@@ -38,7 +50,7 @@ class Splitter:
             tokenizer=lambda text: [0] * count_tokens(text),
         )
 
-    def split(self, document: Source) -> Iterator[Chunk]:
+    def split(self, document: Titled) -> Iterator[Chunk]:
         """The document's chunks in order; at least one. They are made as they are asked for."""
         ordinal = 0
         for section in sections(document.lines()):

@@ -77,6 +77,7 @@ class Settings(BaseSettings):
     retrieval: Switch = "on"
     masking: Switch = "on"
     masking_workers: int = Field(1, ge=1, le=64)
+    masking_recognizers: list[str] = []
     refusal: Switch = "on"
     refusal_threshold: float = Field(0.27, ge=0, le=1)
     refusal_text: str = Field(

@@ -107,6 +107,18 @@ class MaskingPolicyRow(Base):
     updated_at: Mapped[datetime]
 
 
+class DocumentVaultRow(Base):
+    """What the placeholders of one chunk of a masked document stand for, sealed."""
+
+    __tablename__ = "document_vaults"
+
+    tenant_id: Mapped[str] = mapped_column(String(63), primary_key=True)
+    document_id: Mapped[str] = mapped_column(String(256), primary_key=True)
+    version: Mapped[str] = mapped_column(String(32), primary_key=True)
+    ordinal: Mapped[int] = mapped_column(primary_key=True)
+    sealed: Mapped[bytes]
+
+
 class UsageRow(Base):
     """What one request consumed. Outlives its tenant: it is what a bill rests on."""
 

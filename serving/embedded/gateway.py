@@ -7,8 +7,6 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 from isolation.guard.links import LinkGuard
-from isolation.masking.masker import Masker
-from isolation.masking.workers import DetectorWorkers
 from isolation.namespaces import NamespaceDeriver
 from rag.export import Exporter
 from rag.transfer import TenantTransfer
@@ -49,9 +47,9 @@ async def open_gateway(
         stack.push_async_callback(engine.close)
         engine.start()
         core.deletion.clears(EngineKv(engine, ours=worker is not None))
-        masker = await _masker(core, stack)
-        if masker is not None:
-            core.deletion.reaches(masker)
+        if core.masking is not None:
+            # Loading takes seconds, and the engine loads meanwhile.
+            await core.masking.workers.start()
         metrics = Metrics()
         model = worker.model if worker is not None else settings.model_path
         parts = ChatParts(
@@ -62,10 +60,11 @@ async def open_gateway(
             limiter=ValkeyConcurrency(redis),
             queue=FairQueue(settings.engine_slots),
             usage=core.usage,
-            masker=masker,
+            masker=None if core.masking is None else core.masking.masker,
             retriever=core.retriever if settings.retrieval == "on" else None,
             refusal=_refusal(settings),
             guard=_guards(settings),
+            conversations=core.conversations,
             models=await _models(core, engine, metrics, stack),
         )
         yield _runtime(core, engine, ChatService(parts, _options(settings)), metrics, demo)
@@ -95,6 +94,7 @@ def _runtime(
         spool=core.spool,
         parsers=core.parsers,
         exporter=Exporter(core.ingestor, core.spool),
+        conversations=core.conversations,
         embedder=core.embedder,
         reembedding=core.reembedding,
         readiness=lambda: Readiness(engine.ready, engine.detail),
@@ -108,15 +108,6 @@ async def _models(
 ) -> AdapterModels | None:
     opened = open_models(core.settings, core.adapters, core.operator, engine.client, metrics)
     return await stack.enter_async_context(opened)
-
-
-async def _masker(core: Core, stack: AsyncExitStack) -> Masker | None:
-    if core.settings.masking == "off":
-        return None
-    # Loading takes seconds, and the engine loads meanwhile.
-    workers = await DetectorWorkers.start(core.settings.masking_workers)
-    stack.push_async_callback(workers.close)
-    return Masker(workers, core.policies)
 
 
 def _token_counter(model: Path | None) -> Callable[[], TokenCounter]:

@@ -8,11 +8,13 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 
 from isolation.context import OperatorContext, require_operator
+from isolation.masking.policy import Policies
 from rag.embedding.choice import DEFAULT, UnknownEmbeddingError, chosen, installed
 from rag.embedding.port import Embedder, for_queries
 from rag.generation import Generation
 from rag.ingest import Ingestor
 from rag.live import LiveRetriever
+from rag.masked_source import Masking
 from rag.reembed import Progress, Reembedding
 from rag.retrieval.retriever import Retriever
 from rag.store.edge.generations import EdgeGenerations
@@ -22,6 +24,8 @@ from rag.store.port import VectorStore
 from rag.store.sealed import SealedVectorStore, TextKeys
 from rag.store.server.generations import ServerGenerations
 from rag.store.server.store import ServerVectorStore
+from rag.store.vaulted import VaultedVectorStore
+from rag.store.vaults import DocumentVaults
 from serving.control.authentication import maintained_tenant
 from serving.control.catalog import SqlDocumentCatalog
 from serving.control.database import Database
@@ -33,11 +37,28 @@ from serving.errors import StartupError
 from serving.settings import Settings
 
 
+@dataclass(frozen=True, slots=True)
+class Private:
+    """What keeps texts from whoever holds the engine's files: their keys, and masked documents'
+    vaults. policies: who reads those. masking: None, no document is masked."""
+
+    keys: TextKeys
+    vaults: DocumentVaults
+    policies: Policies
+    masking: Masking | None
+
+    def over(self, engine: VectorStore, *, filling: bool = False) -> VectorStore:
+        """The store as it is used."""
+        sealed = SealedVectorStore(engine, self.keys)
+        return VaultedVectorStore(sealed, self.vaults, self.policies, filling=filling)
+
+
 @dataclass(slots=True)
 class Knowledge:
     """All tenants' documents, on the generation of now.
 
-    engine: its store, without the seal. moves: None where this process owns the vectors alone.
+    engine: its store, without seal and vaults. moves: None where this process owns the vectors
+    alone.
     """
 
     engine: VectorStore
@@ -45,7 +66,7 @@ class Knowledge:
     moves: Moves | None
     catalog: SqlDocumentCatalog
     registry: TenantRegistry
-    keys: TextKeys
+    private: Private
     ingestor: Ingestor
     retriever: LiveRetriever
     _taking_over: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -92,7 +113,8 @@ class Knowledge:
                 await self.moves.followed(operator)
             same = made_with(embedder) == made_with(self.ingestor.generation.embedder)
             engine = await self.generations.fill(operator, made_with(embedder), resume=not same)
-            target = Generation(SealedVectorStore(engine, self.keys), embedder)
+            target = Generation(self.private.over(engine, filling=True), embedder)
+            live = Generation(self.private.over(engine), embedder)
             filling = Reembedding(
                 self.ingestor,
                 self.catalog,
@@ -100,7 +122,7 @@ class Knowledge:
                 tenants=lambda: self.registry.everyone(operator),
                 there=lambda tenant: self.registry.has(operator, tenant),
                 bind=lambda tenant: maintained_tenant(operator, tenant),
-                hold=lambda: self._held(operator, engine, target),
+                hold=lambda: self._held(operator, engine, live),
                 copy=same,
                 progress=progress,
             )
@@ -115,7 +137,7 @@ class Knowledge:
             try:
                 await filling.run(operator, switch)
             finally:
-                if self.ingestor.generation is not target:
+                if self.ingestor.generation is not live:
                     await target.store.close()
             if self.moves is not None:
                 await self.moves.followed(operator)
@@ -187,7 +209,7 @@ class Knowledge:
             self.generations.name = last
             embedder.close()
             raise
-        target = Generation(SealedVectorStore(engine, self.keys), embedder)
+        target = Generation(self.private.over(engine), embedder)
         async with self.ingestor.switching():
             await self._take_over(engine, target)
 
@@ -216,7 +238,7 @@ async def open_knowledge(
     settings: Settings,
     database: Database,
     registry: TenantRegistry,
-    keys: TextKeys,
+    private: Private,
     embedder: Embedder | None = None,
 ) -> AsyncGenerator[Knowledge, None]:
     """The knowledge base below the data folder.
@@ -243,7 +265,7 @@ async def open_knowledge(
     except BaseException:
         embedder.close()
         raise
-    generation = Generation(SealedVectorStore(engine, keys), embedder)
+    generation = Generation(private.over(engine), embedder)
     catalog = SqlDocumentCatalog(database, moves)
     knowledge = Knowledge(
         engine,
@@ -251,8 +273,8 @@ async def open_knowledge(
         moves,
         catalog,
         registry,
-        keys,
-        Ingestor(generation.store, catalog, embedder),
+        private,
+        Ingestor(generation.store, catalog, embedder, private.masking),
         LiveRetriever(generation, lambda made: Retriever(made.store, for_queries(made.embedder))),
     )
     knowledge.ingestor.generation = generation

@@ -25,7 +25,7 @@ MEMBERS = {
     "bk_eeeeeeeeeeeeeeee_" + "E" * 43: ("acme", "support"),
     "bk_ffffffffffffffff_" + "F" * 43: ("birch", "support"),
 }
-_ALLOWED = {"model", "messages", "max_tokens", "stream", "stream_options"}
+_ALLOWED = {"model", "messages", "max_tokens", "stream", "stream_options", "placeholders"}
 _LINK = re.compile(r"(?:https?:)?//\S+", re.IGNORECASE)
 _EMAIL = re.compile(r"\S+@[\w-]+(?:\.[\w-]+)+")
 _SYSTEM = ["You", "are", "a", "shop", "'s", "assistant", "."]
@@ -47,6 +47,7 @@ class Twin:
         self._requests = dict.fromkeys(KEYS.values(), 0)
         self._tokens = dict.fromkeys(KEYS.values(), 0)
         self._vault: dict[str, dict[str, str]] = {}
+        self._tokens_given: dict[str, tuple[str, str, str]] = {}
         self._prefixes: dict[str, list[list[str]]] = {}
 
     def app(self) -> Starlette:
@@ -59,6 +60,7 @@ class Twin:
             Route(one, self._delete, methods=["DELETE"]),
             Route("/v1/search", self._search, methods=["POST"]),
             Route("/v1/chat/completions", self._chat, methods=["POST"]),
+            Route("/v1/placeholders", self._resolve, methods=["POST"]),
             Route("/v1/usage", self._usage),
             Route("/v1/export", self._export),
         ]
@@ -257,7 +259,9 @@ class Twin:
         usage = {"prompt_tokens_details": {"cached_tokens": self._cached(tenant, said)}}
         if not streamed:
             choice = {"message": {"role": "assistant", "content": text}}
-            return JSONResponse({"choices": [choice], "citations": citations, "usage": usage})
+            more = self._conversation(tenant, question) if "placeholders" in body else {}
+            answer = {"choices": [choice], "citations": citations, "usage": usage}
+            return JSONResponse(answer | more)
         return StreamingResponse(_events(text, citations, usage), media_type="text/event-stream")
 
     def _require(self, body: dict[str, Any], well_formed: bool) -> None:
@@ -279,6 +283,31 @@ class Twin:
             mine.setdefault("<EMAIL_ADDRESS_1>", value)
         outlives = common or self._has("placeholders: the table outlives its request")
         return mine.get("<EMAIL_ADDRESS_1>", "") if outlives and "<EMAIL" in question else ""
+
+    def _conversation(self, tenant: str, question: str) -> dict[str, Any]:
+        name = f"c{len(self._tokens_given)}"
+        token = f"ct1.{name}." + "x" * 60
+        self._tokens_given[token] = (tenant, name, " ".join(_EMAIL.findall(question)))
+        return {"conversation": {"id": name, "token": token}}
+
+    async def _resolve(self, request: Request) -> Response:
+        tenant, body = self._tenant(request), await request.json()
+        owner, name, value = self._given(body["token"], body["conversation"])
+        wrong_tenant = owner != tenant and not self._has("placeholders: a token opens for anybody")
+        everywhere = self._has("placeholders: a token opens every conversation")
+        if wrong_tenant or (name != body["conversation"] and not everywhere):
+            raise _RefusedError(403, "invalid_conversation_token")
+        return JSONResponse({"data": [{"placeholder": "<EMAIL_ADDRESS_1>", "value": value}]})
+
+    def _given(self, token: str, conversation: str) -> tuple[str, str, str]:
+        known = self._tokens_given.get(token)
+        if self._has("placeholders: no token is needed"):
+            known = next(one for one in self._tokens_given.values() if one[1] == conversation)
+        if self._has("placeholders: the token is not checked") and token:
+            known = next(v for k, v in self._tokens_given.items() if k[:6] == token[:6])
+        if known is None:
+            raise _RefusedError(403, "invalid_conversation_token")
+        return known
 
     def _count(self, tenant: str) -> None:
         if self._has("usage is not counted"):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import signal
 import sys
 from collections.abc import Awaitable, Callable
@@ -17,6 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from evals.performance.hashed_embedder import HashedEmbedder
+from isolation.masking.findings import Finding
+from isolation.masking.policy import MaskingPolicy
+from isolation.masking.workers import WorkersOnDemand
 from isolation.tenant_id import tenant_id
 from isolation.testing.contexts import tenant_for_tests
 from rag.documents import Document
@@ -26,6 +30,7 @@ from serving.embedded.core import Core, open_core
 from serving.settings import Settings
 
 CHUNKS = 700
+MASKED = MaskingPolicy.model_validate({"documents": {}})
 ACME, BIRCH = tenant_for_tests("acme"), tenant_for_tests("birch")
 
 
@@ -47,6 +52,11 @@ def book(word: str, chunks: int = CHUNKS) -> Document:
     return Document("book", "Book", sections)
 
 
+async def parts_are_persons(_: WorkersOnDemand, text: str, locale: str | None) -> list[Finding]:
+    """In place of the analysis, whose processes take seconds to start."""
+    return [Finding(*match.span(), "PERSON") for match in re.finditer(r"Part \d+", text)]
+
+
 async def prepared(core: Core) -> None:
     """Two tenants with a book each, of the same id."""
     for ctx in (ACME, BIRCH):
@@ -58,6 +68,11 @@ async def prepared(core: Core) -> None:
 
 
 async def _replace(core: Core) -> None:
+    await core.ingestor.of(ACME).ingest(book("second-acme", 900))
+
+
+async def _replace_masked(core: Core) -> None:
+    await core.policies.set(core.operator, tenant_id("acme"), MASKED)
     await core.ingestor.of(ACME).ingest(book("second-acme", 900))
 
 
@@ -79,6 +94,7 @@ async def _optimize(core: Core) -> None:
 
 ACTIONS: dict[str, Callable[[Core], Awaitable[None]]] = {
     "replace": _replace,
+    "replace_masked": _replace_masked,
     "delete": _delete,
     "delete_tenant": _delete_tenant,
     "reembed": _reembed,
@@ -124,6 +140,7 @@ def _kill_at(place: str, when: str, nth: int) -> None:
 
 
 async def _main(data: str, action: str, place: str, when: str, nth: str) -> None:
+    WorkersOnDemand.find = parts_are_persons  # type: ignore[method-assign]
     async with open_core(settings(Path(data))) as core:
         await prepared(core)
         if place:

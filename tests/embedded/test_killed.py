@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import sqlite3
 import subprocess
 import sys
 from collections import Counter
@@ -35,6 +36,14 @@ REPLACED = [
     (_STEP, "after", 1, "second"),
     (_STEP, "after", 3, "second"),
     (f"{_CATALOG}.finish", "after", 1, "second"),
+    ("", "", 0, "second"),
+]
+_VAULTS = "serving.control.vaults:_SqlTenantVaults"
+MASKED = [
+    (f"{_VAULTS}.put", "after", 2, "first"),
+    (f"{_CATALOG}.commit", "before", 1, "first"),
+    (f"{_CATALOG}.commit", "after", 1, "second"),
+    (f"{_VAULTS}.keep", "before", 1, "second"),
     ("", "", 0, "second"),
 ]
 DELETED = [
@@ -130,6 +139,30 @@ async def test_a_replacement(data: Path, place: str, when: str, nth: int, kept: 
     async with open_core(settings(data)) as core:
         assert await _is_whole(core, ACME, f"{kept}-acme", {"first": CHUNKS, "second": 900}[kept])
         assert await _is_whole(core, BIRCH, "first-birch", CHUNKS)
+
+
+@pytest.mark.parametrize(("place", "when", "nth", "kept"), MASKED)
+async def test_a_replacement_that_is_masked(
+    data: Path, place: str, when: str, nth: int, kept: str
+) -> None:
+    """Of the vaults, those of what is committed are left, and no others."""
+    _killed(data, "replace_masked", place, when, nth)
+    async with open_core(settings(data)) as core:
+        assert await _is_whole(core, ACME, f"{kept}-acme", {"first": CHUNKS, "second": 900}[kept])
+        found = await core.retriever.of(ACME).search(Question("number 5"), limit=5)
+        assert all("Part" in one.text for one in found)
+        assert {one.masked is not None for one in found} == {kept == "second"}
+        versions = _versions_in_vaults(data)
+        (entry,) = await core.ingestor.of(ACME).list()
+        assert versions == ({entry.version} if kept == "second" else set())
+        assert await _is_whole(core, BIRCH, "first-birch", CHUNKS)
+
+
+def _versions_in_vaults(data: Path) -> set[str]:
+    with sqlite3.connect(data / "bulkhead.db") as database:
+        found = {row[0] for row in database.execute("select version from document_vaults")}
+    database.close()
+    return found
 
 
 @pytest.mark.parametrize(("place", "when", "nth", "kept"), DELETED)
