@@ -13,6 +13,7 @@ from pathlib import Path
 from serving.engine.client import KEEP_ALIVE_SECONDS
 from serving.engine.install import Device, python
 from serving.engine_plugin.budgets import BACKEND
+from serving.engine_plugin.lora_scrub import SCRUBS
 from serving.errors import StartupError
 from serving.key_files import write_private
 from serving.supervision.process import Command
@@ -54,7 +55,7 @@ class Worker:
     """One worker to start. `slots` is how many requests it runs at once.
 
     It is stopped and started anew when it does not answer within `start_seconds`. lora: None for a
-    worker that serves the base model only.
+    worker that serves the base model only. scrub_adapters: nothing of an unloaded one stays.
     """
 
     engine: Path
@@ -64,6 +65,7 @@ class Worker:
     slots: int
     start_seconds: float
     lora: Lora | None = None
+    scrub_adapters: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +104,7 @@ def launch(worker: Worker, run: Path, trust: str | Path) -> Launched:
     content = {"device": worker.device, "arguments": arguments, "trust": str(trust.absolute())}
     write_private(config, json.dumps(content))
     argv = [str(python(worker.engine)), "-m", "serving.engine_plugin.worker", str(config)]
-    command = Command(argv, _environment(worker.device))
+    command = Command(argv, _environment(worker))
     return Launched(f"http://127.0.0.1:{port}", api_key, command)
 
 
@@ -135,12 +137,13 @@ def free_port() -> int:
     raise StartupError("No port is free for the engine. Set BULKHEAD_ENGINE_PORT.")
 
 
-def _environment(device: Device) -> dict[str, str]:
+def _environment(worker: Worker) -> dict[str, str]:
     kept = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
-    kept |= {"HF_HUB_OFFLINE": "1", "BULKHEAD_ENGINE_DEVICE": device}
+    kept |= {"HF_HUB_OFFLINE": "1", "BULKHEAD_ENGINE_DEVICE": worker.device}
+    kept[SCRUBS] = "on" if worker.scrub_adapters else "off"
     # The side that keeps a connection longer must be the server, else a request meets its closing.
     kept["SGLANG_TIMEOUT_KEEP_ALIVE"] = str(2 * KEEP_ALIVE_SECONDS)
-    if device == "cpu":
+    if worker.device == "cpu":
         # With two threads the barriers cost more than the second core brings (measured: 3 times).
         kept["OMP_NUM_THREADS"] = "1"
     return kept

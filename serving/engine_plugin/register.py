@@ -16,6 +16,7 @@ from serving.engine_plugin import (
     front,
     hooks,
     lora,
+    lora_scrub,
     metering,
     redaction,
     scrub,
@@ -32,6 +33,7 @@ _PARTS = (
     scrub,
     metering,
     lora,
+    lora_scrub,
     cpu_attention,
 )
 
