@@ -21,14 +21,14 @@ def engine(
     rounds: Annotated[int, typer.Option(min=1, help="Rounds; medians are reported.")] = 7,
     save: Annotated[Path | None, typer.Option("--out", help="Write the result as JSON.")] = None,
 ) -> None:
-    """Our engine on this machine beside SGLang as it is: tokens per second."""
+    """Our engine on this machine beside the plain recipe: tokens per second."""
     settings = load_settings()
     worker = worker_of(settings, prepared(settings, model))
     with err.status("starting") as status:
         phases = asyncio.run(measure(worker, rounds, status.update))
-    table = Table("phase", "SGLang as it is, tokens/s", "ours, tokens/s", "times")
+    table = Table("phase", "the recipe, tokens/s", "ours, tokens/s", "times")
     for phase, cell in phases.items():
-        table.add_row(phase, *(str(cell[name]) for name in ("stock", "ours", "times")))
+        table.add_row(phase, *(str(cell[name]) for name in ("recipe", "ours", "times")))
     out.print(table)
     if save is not None:
         write(save, {"model": model.value, "phases": phases})

@@ -9,10 +9,12 @@ import socket
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from serving.engine.client import KEEP_ALIVE_SECONDS
 from serving.engine.install import Device, python
 from serving.engine_plugin.budgets import BACKEND
+from serving.engine_plugin.cpu import KERNELS
 from serving.engine_plugin.lora_scrub import SCRUBS
 from serving.errors import StartupError
 from serving.key_files import write_private
@@ -31,6 +33,7 @@ _COMMON_FLAGS = (
     *("--default-priority-value", "0"),
     *("--log-level-http", "warning"),
 )
+Kernels = Literal["int8", "float32", "stock"]
 LORA_MODULES = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 _LOWEST_PORT, _PORTS = 20_000, 12_000
 # What a worker needs of this process's environment; the platform's own secrets are not in it.
@@ -56,6 +59,7 @@ class Worker:
 
     It is stopped and started anew when it does not answer within `start_seconds`. lora: None for a
     worker that serves the base model only. scrub_adapters: nothing of an unloaded one stays.
+    kernels: of a CPU, as `cpu.KERNELS` says; a GPU has SGLang's.
     """
 
     engine: Path
@@ -66,6 +70,7 @@ class Worker:
     start_seconds: float
     lora: Lora | None = None
     scrub_adapters: bool = True
+    kernels: Kernels = "int8"
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +145,7 @@ def free_port() -> int:
 def _environment(worker: Worker) -> dict[str, str]:
     kept = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
     kept |= {"HF_HUB_OFFLINE": "1", "BULKHEAD_ENGINE_DEVICE": worker.device}
+    kept[KERNELS] = worker.kernels
     kept[SCRUBS] = "on" if worker.scrub_adapters else "off"
     # The side that keeps a connection longer must be the server, else a request meets its closing.
     kept["SGLANG_TIMEOUT_KEEP_ALIVE"] = str(2 * KEEP_ALIVE_SECONDS)

@@ -13,6 +13,7 @@ from serving.engine_plugin import (
     budgets,
     control,
     cpu_attention,
+    cpu_linear,
     front,
     hooks,
     lora,
@@ -35,6 +36,7 @@ _PARTS = (
     lora,
     lora_scrub,
     cpu_attention,
+    cpu_linear,
 )
 
 
