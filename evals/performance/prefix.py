@@ -50,6 +50,7 @@ async def measure(worker: Worker, plan: Plan, progress: Progress) -> dict[str, A
                 progress(f"{what}: {name}")
                 await sides[name].ask(operator_for_tests(), "POST /flush_cache")
                 result[what][name] = await workload(sides[name], plan)
+        result["released_slots"] = await _released(sides, plan, progress)
         return result | {"speed": await _speed(sides, plan, progress)}
 
 
@@ -95,6 +96,22 @@ async def _flood(client: EngineClient, plan: Plan) -> dict[str, Any]:
         flood += answer.usage.prompt
     after = _rate([await asker.ask(messages, 1) for asker, messages in victims])
     return {"alone": alone, "after": after, "flood_tokens": flood}
+
+
+async def _released(
+    sides: dict[str, EngineClient], plan: Plan, progress: Progress
+) -> dict[str, dict[str, int]]:
+    """Free slots after a flood, and how many of them hold anything; without scrubbing: the control,
+    which shows that what is read is what tenants wrote."""
+    found: dict[str, dict[str, int]] = {}
+    for name in ("scrub_on", "scrub_off"):
+        progress(f"released slots: {name}")
+        await sides[name].ask(operator_for_tests(), "POST /flush_cache")
+        await _flood(sides[name], plan)
+        audit = await sides[name].ask(operator_for_tests(), "GET /bulkhead/v1/audit")
+        ranks = audit["ranks"]
+        found[name] = {key: sum(rank[key] for rank in ranks) for key in ("free", "dirty")}
+    return found
 
 
 def _rate(answers: list[Answer]) -> float:

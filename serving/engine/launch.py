@@ -60,6 +60,7 @@ class Worker:
     It is stopped and started anew when it does not answer within `start_seconds`. lora: None for a
     worker that serves the base model only. scrub_adapters: nothing of an unloaded one stays.
     kernels: of a CPU, as `cpu.KERNELS` says; a GPU has SGLang's.
+    arguments: more of SGLang's flags; what is said twice, the last one counts.
     """
 
     engine: Path
@@ -71,6 +72,7 @@ class Worker:
     lora: Lora | None = None
     scrub_adapters: bool = True
     kernels: Kernels = "int8"
+    arguments: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +103,7 @@ def launch(worker: Worker, run: Path, trust: str | Path) -> Launched:
         *_COMMON_FLAGS,
         *(_CPU_FLAGS if worker.device == "cpu" else ()),
         *(_lora_flags(worker.lora, worker.device) if worker.lora is not None else ()),
+        *worker.arguments,
     ]
     if isinstance(trust, str):
         text, trust = trust, run / f"engine-{port}-trust.json"
