@@ -22,7 +22,8 @@ from serving.supervision.process import Command
 
 _CPU_FLAGS = (
     *("--attention-backend", "torch_native", "--dtype", "float32", "--disable-overlap-schedule"),
-    *("--max-total-tokens", "16384"),
+    # A running answer waits for a chunk of somebody's prompt: two seconds of a small machine.
+    *("--max-total-tokens", "16384", "--chunked-prefill-size", "512"),
     # Else the idle scheduler polls, and takes one core of a small machine for nothing.
     "--sleep-on-idle",
 )
