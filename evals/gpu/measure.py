@@ -23,8 +23,6 @@ from serving.settings import load_settings
 
 # Two engines share the card.
 _SHARE = ("--mem-fraction-static", "0.4")
-# Small enough for a flood to fill it.
-_POOL = ("--max-total-tokens", "16384")
 _SLOTS = 64
 
 
@@ -52,20 +50,22 @@ def main(arguments: list[str]) -> int:
 
 
 async def _measured(worker: Worker, backend: str, options: argparse.Namespace) -> dict[str, Any]:
+    large, count = options.shape is Shape.large, options.tenants
     chosen = () if backend == "default" else ("--attention-backend", backend)
     share = _SHARE if worker.device == "cuda" else ()
-    small = replace(worker, arguments=(*worker.arguments, *chosen, *share, *_POOL))
-    whole = replace(worker, arguments=(*worker.arguments, *chosen, *share))
-    few = min(5, options.tenants)
-    plan = prefix.Plan(tenants=options.tenants, victims=few, rounds=options.rounds)
-    crowd = tenants.Crowd(tenants=options.tenants, rounds=options.rounds)
-    if options.shape is Shape.tiny:
-        plan = replace(plan, turns=2)
+    pool = ("--max-total-tokens", "65536" if large else "8192")
+    # A flood is half as much again as the pool.
+    plan = prefix.Plan(count, victims=min(5, count), flood_prompts=110, rounds=options.rounds)
+    crowd = tenants.Crowd(count, rounds=options.rounds)
+    if not large:
+        plan = replace(plan, turns=2, flood_prompts=14)
         crowd = replace(crowd, streams=1, words=20, tokens=8)
-    return {
-        "prefix": await prefix.measure(small, plan, note),
-        "tenants": await tenants.measure(whole, crowd, note),
-    }
+    worker = replace(worker, arguments=(*worker.arguments, *chosen, *share, *pool))
+    async with prefix.running(worker, note) as sides:
+        return {
+            "prefix": await prefix.measured(sides, plan, note),
+            "tenants": await tenants.measured(sides, crowd, note),
+        }
 
 
 if __name__ == "__main__":

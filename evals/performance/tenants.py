@@ -4,24 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-import statistics
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
-from evals.performance.engine_side import (
-    Asker,
-    Progress,
-    in_turns,
-    ratio_of_rounds,
-    running_sides,
-    stock,
-)
+from evals.performance.engine_side import Asker, Progress, in_turns
+from evals.performance.prefix import compared
 from isolation.namespaces import Namespace
 from isolation.testing.contexts import tenant_for_tests
 from serving.engine.client import EngineClient
-from serving.engine.launch import Worker
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,22 +28,13 @@ class Crowd:
     rounds: int = 5
 
 
-async def measure(worker: Worker, crowd: Crowd, progress: Progress) -> dict[str, Any]:
-    """Tokens per second of all tenants together, on each side, and each side's cost."""
-    ours = {"scrub_off": False, "scrub_on": True}
-    async with running_sides(worker, progress, ours, {"stock": stock}) as sides:
-        phases = {"first turns": _phase(crowd, 1), "second turns": _phase(crowd, 2)}
-        rates = await in_turns(sides, phases, crowd.rounds, progress)
-    return {
-        phase: {
-            name: {
-                "tokens_per_second": round(statistics.median(each), 1),
-                "cost": round(1 - ratio_of_rounds(each, measured["stock"]), 4),
-            }
-            for name, each in measured.items()
-        }
-        for phase, measured in rates.items()
-    }
+async def measured(
+    sides: dict[str, EngineClient], crowd: Crowd, progress: Progress
+) -> dict[str, Any]:
+    """Tokens per second of all tenants together on each side, and its cost against `stock`."""
+    phases = {"first turns": _phase(crowd, 1), "second turns": _phase(crowd, 2)}
+    rates = await in_turns(sides, phases, crowd.rounds, progress)
+    return {phase: compared(each) for phase, each in rates.items()}
 
 
 def _phase(crowd: Crowd, turns: int) -> Callable[[EngineClient], Awaitable[float]]:

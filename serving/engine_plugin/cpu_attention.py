@@ -38,7 +38,8 @@ def _decode(original: hooks.Hook, backend: Any, *args: Any, **options: Any) -> A
         from serving.engine_plugin.cpu_kernels import decode_attention
 
         arrays = (t.numpy() for t in (query, keys, values, table, rows.long(), lengths.long()))
-        decode_attention(*arrays, scale, output.numpy())
+        attend = decode_attention(query.shape[1] // keys.shape[1], query.shape[2])
+        attend(*arrays, scale, output.numpy())
         return output
     # Heads that share keys become rows of one query: nothing is repeated.
     grouped = query.view(query.shape[0], keys.shape[1], -1, query.shape[2])

@@ -6,10 +6,15 @@ Both compute each row from its own values alone: what else is in a batch changes
 from __future__ import annotations
 
 import math
+from functools import cache
 from typing import Any
 
 import numpy as np
 from numba import njit
+
+_ATTENTION = (
+    "void(f4[:,:,::1], f4[:,:,::1], f4[:,:,::1], i4[:,::1], i8[::1], i8[::1], f4, f4[:,:,::1])"
+)
 
 
 @njit("void(f4[:,::1], i1[:,::1], f4[::1], f4[:,::1])", fastmath=True, nogil=True, cache=True)  # type: ignore[untyped-decorator]
@@ -41,54 +46,55 @@ def linear(rows: Any, weights: Any, scales: Any, output: Any) -> None:
             m += 1
 
 
-@njit(  # type: ignore[untyped-decorator]
-    "void(f4[:,:,::1], f4[:,:,::1], f4[:,:,::1], i4[:,::1], i8[::1], i8[::1], f4, f4[:,:,::1])",
-    fastmath=True,
-    nogil=True,
-    cache=True,
-)
-def decode_attention(
-    query: Any,
-    keys: Any,
-    values: Any,
-    table: Any,
-    rows: Any,
-    lengths: Any,
-    scale: Any,
-    output: Any,
-) -> None:
-    """One new token of each request, over the slots that its row of `table` names.
+@cache
+def decode_attention(group: int, size: int) -> Any:
+    """The kernel for heads of `size`, of which `group` share their keys: known when it is compiled,
+    so that their loops are unrolled.
 
+    It attends for one new token of each request, over the slots that its row of `table` names.
     query, output: requests, heads, size. keys, values: slots, key heads, size.
     """
-    heads, size = query.shape[1], query.shape[2]
-    kv_heads = keys.shape[1]
-    group = heads // kv_heads
-    for request in range(query.shape[0]):
-        slots, length = table[rows[request]], lengths[request]
-        scores = np.empty((group, length), np.float32)
-        for head in range(kv_heads):
-            for j in range(length):
-                key = keys[slots[j], head]
+
+    @njit(_ATTENTION, fastmath=True, nogil=True, cache=True)  # type: ignore[untyped-decorator]
+    def attend(
+        query: Any,
+        keys: Any,
+        values: Any,
+        table: Any,
+        rows: Any,
+        lengths: Any,
+        scale: Any,
+        output: Any,
+    ) -> None:
+        for request in range(query.shape[0]):
+            slots, length = table[rows[request]], lengths[request]
+            scores = np.empty((group, length), np.float32)
+            for head in range(keys.shape[1]):
+                own = query[request, head * group : (head + 1) * group]
+                for j in range(length):
+                    # Unsigned: no index counts from the end.
+                    key = keys[np.uint64(slots[j]), np.uint64(head)]
+                    for g in range(group):
+                        product = np.float32(0)
+                        for k in range(size):
+                            product += own[g, k] * key[k]
+                        scores[g, j] = product * scale
                 for g in range(group):
-                    own, product = query[request, head * group + g], np.float32(0)
-                    for k in range(size):
-                        product += own[k] * key[k]
-                    scores[g, j] = product * scale
-            for g in range(group):
-                own_scores, highest = scores[g], scores[g, 0]
-                for j in range(length):
-                    highest = max(highest, own_scores[j])
-                total = np.float32(0)
-                for j in range(length):
-                    own_scores[j] = math.exp(own_scores[j] - highest)
-                    total += own_scores[j]
-                result = output[request, head * group + g]
+                    shares, highest, total = scores[g], scores[g, 0], np.float32(0)
+                    for j in range(length):
+                        highest = max(highest, shares[j])
+                    for j in range(length):
+                        shares[j] = np.float32(math.exp(shares[j] - highest))
+                        total += shares[j]
+                    for j in range(length):
+                        shares[j] /= total
+                result = output[request, head * group : (head + 1) * group]
                 result[:] = 0
-                own_scores /= total
-            for j in range(length):
-                value = values[slots[j], head]
-                for g in range(group):
-                    share, result = scores[g, j], output[request, head * group + g]
-                    for k in range(size):
-                        result[k] += share * value[k]
+                for j in range(length):
+                    value = values[np.uint64(slots[j]), np.uint64(head)]
+                    for g in range(group):
+                        share = scores[g, j]
+                        for k in range(size):
+                            result[g, k] += share * value[k]
+
+    return attend

@@ -1,7 +1,8 @@
-"""Few rows meet weights of eight bits: on a CPU, decoding waits for weights to arrive.
+"""Decoding meets weights of eight bits: on a CPU, it waits for weights to arrive.
 
 Weights are rounded to 255 steps of their output channel's largest; activations and sums stay
-float32. What has more rows (a prompt) is bound by arithmetic instead, and uses the exact weights.
+float32. A prompt is bound by arithmetic instead, and meets the exact weights. Which of the two is
+decided by the step's kind and not by its size: who shares a batch changes no answer.
 """
 
 from __future__ import annotations
@@ -11,10 +12,10 @@ from typing import Any
 from serving.engine_plugin import hooks
 from serving.engine_plugin.cpu import kernels
 
-# Above it, PyTorch's GEMM over exact weights is as fast.
-MOST_ROWS = 16
+_RUNNER = "sglang.srt.model_executor.model_runner.ModelRunner"
 _LINEAR = "sglang.srt.layers.quantization.unquant.UnquantizedLinearMethod"
 _LOGITS = "sglang.srt.layers.logits_processor.LogitsProcessor"
+_decoding = False
 
 
 def register() -> None:
@@ -24,9 +25,19 @@ def register() -> None:
         MissingTargetError: this SGLang lacks a place.
     """
     if kernels() == "int8":
+        hooks.around(f"{_RUNNER}.forward", ("self", "forward_batch"), _forward)
         hooks.around(f"{_LINEAR}.apply", ("self", "layer", "x", "bias"), _apply)
         parameters = ("self", "hidden_states", "lm_head", "embedding_bias")
         hooks.around(f"{_LOGITS}._compute_lm_head", parameters, _lm_head)
+
+
+def _forward(original: hooks.Hook, runner: Any, batch: Any, *args: Any, **options: Any) -> Any:
+    global _decoding
+    _decoding = batch.forward_mode.is_decode()
+    try:
+        return original(runner, batch, *args, **options)
+    finally:
+        _decoding = False
 
 
 def _apply(original: hooks.Hook, method: Any, layer: Any, x: Any, bias: Any = None) -> Any:
@@ -72,13 +83,13 @@ def rounded(weight: Any) -> tuple[Any, Any]:
 
 
 def _fits(x: Any, layer: Any) -> bool:
-    """Whether it is a few rows of float32 over a plain weight of float32."""
+    """Whether it is a decoding step's rows of float32 over a plain weight of float32."""
     import torch
 
     weight = getattr(layer, "weight", None)
     return (
-        x.dim() == 2
-        and 0 < x.shape[0] <= MOST_ROWS
+        _decoding
+        and x.dim() == 2
         and x.dtype == torch.float32
         and weight is not None
         and weight.dtype == torch.float32

@@ -9,6 +9,7 @@ import pytest
 
 from tests.engine.inside.pools import kv_pool  # first: it prepares the process
 
+import numba  # isort: skip
 import torch  # isort: skip
 
 from serving.engine_plugin import cpu_kernels, cpu_linear
@@ -23,12 +24,17 @@ def layer() -> Any:
     return SimpleNamespace(weight=torch.nn.Parameter(torch.randn(OUT, IN), requires_grad=False))
 
 
+@pytest.fixture(autouse=True)
+def decoding(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cpu_linear, "_decoding", True)
+
+
 def _never(*args: Any, **options: Any) -> None:
-    raise AssertionError("few rows are not left to SGLang")
+    raise AssertionError("a decoding step is not left to SGLang")
 
 
-@pytest.mark.parametrize("count", [1, 4, 7, 16])
-def test_few_rows_are_multiplied_by_the_rounded_weights(layer: Any, count: int) -> None:
+@pytest.mark.parametrize("count", [1, 4, 7, 40])
+def test_decoding_multiplies_by_the_rounded_weights(layer: Any, count: int) -> None:
     x, bias = torch.randn(count, IN), torch.randn(OUT)
     values, scales = map(torch.from_numpy, cpu_linear.rounded(layer.weight))
     wanted = x @ (values * scales[:, None]).T + bias
@@ -37,11 +43,16 @@ def test_few_rows_are_multiplied_by_the_rounded_weights(layer: Any, count: int) 
     assert ((values * scales[:, None] - layer.weight).abs() <= scales[:, None] * 0.5001).all()
 
 
-def test_a_prompts_rows_meet_the_exact_weights(layer: Any) -> None:
-    left: list[Any] = []
-    x = torch.randn(17, IN)
-    cpu_linear._apply(lambda method, layer, x, bias: left.append(x), None, layer, x)
-    assert left == [x]
+def test_a_prompt_meets_the_exact_weights_however_short(layer: Any) -> None:
+    x, left = torch.randn(1, IN), []
+
+    def step(runner: Any, batch: Any) -> None:
+        cpu_linear._apply(lambda method, layer, x, bias: left.append(x), None, layer, x)
+
+    for decodes in (True, False):
+        mode = SimpleNamespace(is_decode=lambda decodes=decodes: decodes)
+        cpu_linear._forward(step, None, SimpleNamespace(forward_mode=mode))
+        assert len(left) == (0 if decodes else 1)
 
 
 def test_who_shares_the_batch_changes_no_bit_of_a_row(layer: Any) -> None:
@@ -74,6 +85,9 @@ def test_the_head_over_the_vocabulary_is_one_of_them() -> None:
 
 def test_the_kernels_are_vectorized() -> None:
     """Else decoding is several times slower, and nothing else would show it."""
-    for kernel in (cpu_kernels.linear, cpu_kernels.decode_attention):
-        (assembly,) = kernel.inspect_asm().values()
+    for kernel in (cpu_kernels.linear, cpu_kernels.decode_attention(3, 64)):
+        # Anew: what comes from numba's cache cannot be read.
+        options = {"fastmath": kernel.targetoptions["fastmath"]}
+        compiled = numba.njit(kernel.signatures, **options)(kernel.py_func)
+        (assembly,) = compiled.inspect_asm().values()
         assert "ymm" in assembly or "zmm" in assembly or "fmla" in assembly
