@@ -46,19 +46,20 @@ def command(
 
 
 def _ranking_table(ranking: dict[str, Any]) -> Table:
-    table = Table("questions (test half)", "way", "nDCG@10", "recall@20")
+    table = Table("questions (not of development)", "way", "nDCG@10", "recall@20")
     for group, cells in ranking.items():
-        for way, scores in cells["test"]["ways"].items():
-            name = f"{group} ({cells['test']['questions']})"
+        reported = _reported(cells)
+        for way, scores in reported["ways"].items():
+            name = f"{group} ({reported['questions']})"
             table.add_row(name, way, *(_shown(score) for score in scores.values()))
     return table
 
 
 def _difference_table(ranking: dict[str, Any]) -> Table:
-    table = Table("questions (test half)", "difference", "nDCG@10", "recall@20")
+    table = Table("questions (not of development)", "difference", "nDCG@10", "recall@20")
     for group, cells in ranking.items():
         for which in ("all", "follow_ups"):
-            cell = cells["test"] if which == "all" else cells["test"]["follow_ups"]
+            cell = _reported(cells) if which == "all" else _reported(cells)["follow_ups"]
             for pair, scores in (cell or {"differences": {}})["differences"].items():
                 table.add_row(f"{group}, {which}", pair, *(_shown(s) for s in scores.values()))
     return table
@@ -66,11 +67,24 @@ def _difference_table(ranking: dict[str, Any]) -> Table:
 
 def _refusal_table(refusal: dict[str, Any]) -> Table:
     table = Table("refusal", "threshold", "false refusals", "let through", "separation")
-    by_corpus = {f"test half, {name}": cell for name, cell in refusal["by_corpus"].items()}
-    for name, cell in ({n: c for n, c in refusal.items() if n != "by_corpus"} | by_corpus).items():
+    by_corpus = {
+        f"{name}, {corpus}": cell
+        for name, cells in (
+            ("test", refusal["by_corpus"]),
+            ("fresh", refusal["fresh_by_corpus"]),
+        )
+        for corpus, cell in cells.items()
+    }
+    whole = {name: cell for name, cell in refusal.items() if "threshold" in cell}
+    for name, cell in (whole | by_corpus).items():
         shares = (_shared(cell["false_refusals"]), _shared(cell["let_through"]["all"]))
         table.add_row(name, str(cell["threshold"]), *shares, str(cell["separation"]))
     return table
+
+
+def _reported(cells: dict[str, Any]) -> dict[str, Any]:
+    cell: dict[str, Any] = cells.get("test") or cells["fresh"]
+    return cell
 
 
 def _shown(score: dict[str, float]) -> str:

@@ -1,4 +1,4 @@
-"""The questions of `evals/quality/questions`, and their two halves."""
+"""The questions of `evals/quality/questions`: two halves, and fresh ones for no choice at all."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import Any, Literal
 from rag.prompt import Message
 
 Half = Literal["development", "test"]
+Part = Half | Literal["fresh"]
 _FOLDER = Path(__file__).parent / "questions"
 FOLLOW_UP = "follow_up"
 SCENARIO = "scenario"
@@ -36,6 +37,11 @@ def questions(name: str) -> list[Asked]:
     """One of the sets, in its order."""
     lines = (_FOLDER / f"{name}.jsonl").read_text(encoding="utf-8").splitlines()
     return [_asked(json.loads(line)) for line in lines]
+
+
+def part(name: str, which: Part) -> list[Asked]:
+    """One half, or the fresh questions: written after every choice was made, to report on only."""
+    return questions(f"fresh/{name}") if which == "fresh" else half(questions(name), which)
 
 
 def scenarios(path: Path) -> list[Asked]:

@@ -15,8 +15,10 @@ from evals.quality.question_sets import (
     FOLLOW_UP,
     Asked,
     Half,
+    Part,
     answerable,
     half,
+    part,
     questions,
     scenarios,
 )
@@ -26,11 +28,12 @@ from rag.store.fusion import LEXICAL, PREFETCH, UNSEEN
 from serving.embedded.core import Core, open_core
 from serving.settings import Settings
 
-_HALVES: tuple[Half, Half] = ("development", "test")
+_HALVES: tuple[Half, ...] = ("development", "test")
+_PARTS: tuple[Part, ...] = ("development", "test", "fresh")
 _MERCHANTS, _SCENARIOS, _TOPICS = "merchants", "support_scenarios", "topic_changes"
 _SEED = 7
 
-Sets = Mapping[str, Sequence[tuple[str, Asked]]]
+Pairs = Sequence[tuple[str, Asked]]
 
 
 async def measure(
@@ -60,7 +63,8 @@ async def measure(
         "measure": "document-level ranking and refusal, through the real ingestion and store",
         "data": "support articles and demo merchants" if data else "demo merchants only",
         "split": "of each kind, every second question is of the test half; choices were made on "
-        "the development half",
+        "the development half; the fresh questions were written after them, by somebody who did "
+        "not see them",
         "fusion": {"lexical": LEXICAL, "unseen": UNSEEN, "prefetch": PREFETCH},
         "corpora": {name: corpus.documents for name, corpus in corpora.items()},
         "ingest_seconds": seconds,
@@ -71,20 +75,32 @@ async def measure(
     }
 
 
-def _sets(corpora: Mapping[str, Corpus], data: Path | None) -> dict[str, list[tuple[str, Asked]]]:
-    """Groups of questions, each with the corpus that it is asked of."""
+def _sets(corpora: Mapping[str, Corpus], data: Path | None) -> dict[str, dict[str, Pairs]]:
+    """Groups of questions by half, each question with the corpus that it is asked of."""
     named = {name: questions(name) for name in corpora if name != TWIN}
     groups = {_MERCHANTS: [name for name in named if name != SUPPORT]}
     if data is not None:
         groups[SUPPORT] = [SUPPORT]
-    sets = {
+    whole = {
         group: [(name, one) for name in names for one in answerable(named[name])]
         for group, names in groups.items()
     }
     if data is not None:
-        sets[_SCENARIOS] = [(SUPPORT, one) for one in scenarios(data / "questions.jsonl")]
-    sets[_TOPICS] = [(name, one) for name in named for one in _topic_changes(named[name])]
-    return sets
+        whole[_SCENARIOS] = [(SUPPORT, one) for one in scenarios(data / "questions.jsonl")]
+    whole[_TOPICS] = [(name, one) for name in named for one in _topic_changes(named[name])]
+    halved = {group: _halved(asked) for group, asked in whole.items()}
+    unseen: dict[str, dict[str, Pairs]] = {
+        f"fresh_{group}": {
+            "fresh": [(name, one) for name in names for one in answerable(part(name, "fresh"))]
+        }
+        for group, names in groups.items()
+    }
+    return halved | unseen
+
+
+def _halved(asked: Pairs) -> dict[str, Pairs]:
+    halves = {which: set(half([one for _, one in asked], which)) for which in _HALVES}
+    return {which: [pair for pair in asked if pair[1] in own] for which, own in halves.items()}
 
 
 def _topic_changes(asked: Sequence[Asked]) -> list[Asked]:
@@ -101,16 +117,15 @@ def _topic_changes(asked: Sequence[Asked]) -> list[Asked]:
 async def _ranking(
     core: Core,
     corpora: Mapping[str, Corpus],
-    sets: Sets,
+    sets: Mapping[str, Mapping[str, Pairs]],
     most: int | None,
     progress: Progress,
 ) -> dict[str, Any]:
     results: dict[str, Any] = {}
-    for group, asked in sets.items():
-        for which in _HALVES:
+    for group, halves in sets.items():
+        for which, asked in halves.items():
             progress(f"ranking: {group}, {which}")
-            chosen = set(half([one for _, one in asked], which))
-            pairs = [(name, one) for name, one in asked if one in chosen][:most]
+            pairs = asked[:most]
             ranked: list[Ranked] = [await rank(core, corpora[name], one) for name, one in pairs]
             ones = [one for _, one in pairs]
             cell = compared(ones, ranked) | {"follow_ups": follow_ups(ones, ranked)}
@@ -135,22 +150,26 @@ async def _refusal(
     most: int | None,
     progress: Progress,
 ) -> dict[str, Any]:
-    judged: dict[Half, dict[str, list[Judged]]] = {"development": {}, "test": {}}
-    for which, by_corpus in judged.items():
+    judged: dict[Part, dict[str, list[Judged]]] = {}
+    for which in _PARTS:
         progress(f"refusal: {which}")
-        for name, corpus in corpora.items():
-            if name != TWIN:
-                asked = _some(name, which, most)
-                by_corpus[name] = await judge(core, corpus, asked, settings.top_k)
+        judged[which] = {
+            name: await judge(core, corpus, _some(part(name, which), most), settings.top_k)
+            for name, corpus in corpora.items()
+            if name != TWIN
+        }
     # One threshold for every tenant: that of the kind of corpus whose questions it would harm most.
     threshold = min(calibrated(alike) for alike in _by_kind_of_corpus(judged["development"]))
     shipped = float(Settings.model_fields["refusal_threshold"].default)
-    test = judged["test"]
+    test, unseen = judged["test"], judged["fresh"]
     return {
         "calibrated_on": report(_all(judged["development"]), threshold),
         "reported_on": report(_all(test), threshold),
         "by_corpus": {name: report(of_corpus, threshold) for name, of_corpus in test.items()},
+        "fresh": report(_all(unseen), threshold),
+        "fresh_by_corpus": {name: report(own, threshold) for name, own in unseen.items()},
         "shipped_threshold": report(_all(test), shipped),
+        "fresh_with_shipped_threshold": report(_all(unseen), shipped),
     }
 
 
@@ -165,8 +184,6 @@ def _all(by_corpus: Mapping[str, Sequence[Judged]]) -> list[Judged]:
     return [one for of_corpus in by_corpus.values() for one in of_corpus]
 
 
-def _some(name: str, which: Half, most: int | None) -> list[Asked]:
+def _some(asked: Sequence[Asked], most: int | None) -> list[Asked]:
     """Of both, the questions that have an answer and those that have none."""
-    asked = half(questions(name), which)
-    hopeless = [one for one in asked if not one.relevant]
-    return answerable(asked)[:most] + hopeless[:most]
+    return answerable(asked)[:most] + [one for one in asked if not one.relevant][:most]

@@ -39,6 +39,8 @@ def test_the_benchmark_reports_each_way_and_says_that_the_articles_are_left_out(
         score = cell["ways"][way]["ndcg_at_10"]
         assert 0 < score["low"] <= score["mean"] <= score["high"] <= 1
     assert report["refusal"]["reported_on"]["false_refusals"]["of"] == 16
+    assert report["ranking"]["fresh_merchants"]["fresh"]["questions"] == 8
+    assert report["refusal"]["fresh"]["false_refusals"]["of"] == 16
 
 
 def test_data_that_is_not_there_is_refused(tmp_path: Path) -> None:

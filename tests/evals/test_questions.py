@@ -20,7 +20,8 @@ ANSWERABLE = {"plain", "exact", "paraphrase", "follow_up"}
 UNANSWERABLE = {"absent", "off_topic", "other_tenant"}
 FIELDS = {"id", "question", "history", "relevant", "kind"}
 MERCHANTS = {"fjellvik": "voltbay", "voltbay": "fjellvik"}
-each_set = pytest.mark.parametrize("name", ["support_kb", *MERCHANTS])
+SETS = ("support_kb", *MERCHANTS)
+each_set = pytest.mark.parametrize("name", [*SETS, *(f"fresh/{name}" for name in SETS)])
 each_merchant = pytest.mark.parametrize("merchant", MERCHANTS)
 
 
@@ -112,6 +113,15 @@ def test_a_question_for_the_other_merchant_names_what_only_that_one_has(merchant
     only_other = _vocabulary(MERCHANTS[merchant]) - _vocabulary(merchant)
     entries = [e for e in _questions(merchant) if e["kind"] == "other_tenant"]
     assert [e["question"] for e in entries if not _words(e["question"]) & only_other] == []
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_a_fresh_question_was_not_asked_before_and_has_an_answer_or_none_as_often(
+    name: str,
+) -> None:
+    fresh, before = _questions(f"fresh/{name}"), _questions(name)
+    assert not {e["question"].lower() for e in fresh} & {e["question"].lower() for e in before}
+    assert sum(bool(e["relevant"]) for e in fresh) * 2 == len(fresh)
 
 
 @each_merchant

@@ -118,6 +118,8 @@ class EdgeTenantCollection(TenantCollection):
         if built is None:
             return []
         hits = self._store.run(lambda shard: shard.query(built))
+        if not compared:
+            return [passage_of(self._ctx, hit.payload or {}, hit.score) for hit in hits]
         return [
             passage_of(
                 self._ctx, hit.payload or {}, hit.score, cosine(compared, _dense(hit.vector))
