@@ -60,6 +60,7 @@ class Settings(BaseSettings):
     engine_start_seconds: float = Field(600.0, gt=0)
     engine_port: int = Field(0, ge=0, le=65535)
     engine_trust: Path | None = None
+    engine_kernels: Literal["int8", "float32", "stock"] = "int8"
     engine_key_number: int = Field(1, ge=1)
     kv_scrub: Switch = "on"
 

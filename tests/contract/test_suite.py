@@ -53,6 +53,7 @@ LEAKS = (
     "chat: it obeys injected instructions",
     "chat: a code is looked up everywhere",
     "prefix-cache: one tree for all",
+    "prefix-cache: one tree for all that is streamed",
     "controls: they are taken",
     "controls: they are taken among the stream's options",
     "controls: a header chooses the search's tenant",

@@ -256,7 +256,7 @@ class Twin:
             for name, quote in found
         ]
         said = " ".join(message["content"] for message in body["messages"])
-        usage = {"prompt_tokens_details": {"cached_tokens": self._cached(tenant, said)}}
+        usage = {"prompt_tokens_details": {"cached_tokens": self._cached(tenant, said, streamed)}}
         if not streamed:
             choice = {"message": {"role": "assistant", "content": text}}
             more = self._conversation(tenant, question) if "placeholders" in body else {}
@@ -319,10 +319,12 @@ class Twin:
         for name in KEYS.values() if everybody else [tenant]:
             self._tokens[name] += 10
 
-    def _cached(self, tenant: str, question: str) -> int | None:
+    def _cached(self, tenant: str, question: str, streamed: bool) -> int | None:
         if self._has("cached tokens are not reported"):
             return None
-        space = "" if self._has("prefix-cache: one tree for all") else tenant
+        common = self._has("prefix-cache: one tree for all")
+        common |= streamed and self._has("prefix-cache: one tree for all that is streamed")
+        space = "" if common else tenant
         prompt = [*_SYSTEM, *question.split()]
         known = self._prefixes.setdefault(space, [])
         hit = max((_common(prompt, earlier) for earlier in known), default=0)
