@@ -1,8 +1,7 @@
-"""`python -m tests.embedded.killed DATA ACTION PLACE WHEN NTH`: changes a platform's data, and
-kills itself at a place in it, as nothing can be caught or cleaned up after.
+"""Changes a platform's data in a process of its own, which kills itself at a place in it, as
+nothing can be caught or cleaned up after.
 
-PLACE is a method, `module:Class.name`; WHEN is `before` or `after` its NTH call. Prints `begun`
-when the action begins, and `done` when it is acknowledged.
+A place is a method, `module:Class.name`, before or after its nth call.
 """
 
 from __future__ import annotations
@@ -11,9 +10,9 @@ import asyncio
 import os
 import re
 import signal
-import sys
 from collections.abc import Awaitable, Callable
 from importlib import import_module
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -139,20 +138,19 @@ def _kill_at(place: str, when: str, nth: int) -> None:
     setattr(owner, method, slow if asyncio.iscoroutinefunction(original) else quick)
 
 
-async def _main(data: str, action: str, place: str, when: str, nth: str) -> None:
+def run(said: Connection, data: Path, action: str, place: str, when: str, nth: int) -> None:
+    """The process's whole life. Says `begun` when the action begins, `done` when it is
+    acknowledged."""
+    asyncio.run(_run(said, data, action, place, when, nth))
+
+
+async def _run(said: Connection, data: Path, action: str, place: str, when: str, nth: int) -> None:
     WorkersOnDemand.find = parts_are_persons  # type: ignore[method-assign]
-    async with open_core(settings(Path(data))) as core:
+    async with open_core(settings(data)) as core:
         await prepared(core)
         if place:
-            _kill_at(place, when, int(nth))
-        print("begun", flush=True)
+            _kill_at(place, when, nth)
+        said.send("begun")
         await ACTIONS[action](core)
-        print("done", flush=True)
+        said.send("done")
         os.kill(os.getpid(), signal.SIGKILL)
-
-
-if __name__ == "__main__":
-    # Under its own name, by which the settings import it.
-    import tests.embedded.killed as own
-
-    asyncio.run(own._main(*sys.argv[1:]))

@@ -4,11 +4,11 @@ absent or whole, and the other tenant's never changes. Every part is real but th
 from __future__ import annotations
 
 import asyncio
+import multiprocessing
 import shutil
 import sqlite3
-import subprocess
-import sys
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -21,6 +21,10 @@ from rag.retrieval.follow_up import Question
 from serving.embedded.core import Core, open_core
 from tests.embedded import killed
 from tests.embedded.killed import ACME, BIRCH, CHUNKS, settings
+
+# Each process is forked from one that has the libraries loaded, which takes seconds.
+FORKS = multiprocessing.get_context("forkserver")
+FORKS.set_forkserver_preload([killed.__name__])
 
 _CATALOG = "serving.control.catalog:_SqlTenantCatalog"
 _STORE = "rag.store.edge.collection:EdgeTenantCollection"
@@ -93,14 +97,17 @@ def data(books: Path, tmp_path: Path) -> Path:
 
 
 def _killed(data: Path, action: str, place: str, when: str, nth: int) -> None:
-    ended = subprocess.run(
-        [sys.executable, "-m", killed.__name__, str(data), action, place, when, str(nth)],
-        capture_output=True,
-        text=True,
-        cwd=Path(__file__).parents[2],
-    )
-    assert ended.returncode == -9, ended.stderr
-    assert ended.stdout.split() == (["begun"] if place else ["begun", "done"])
+    receiving, sending = FORKS.Pipe(duplex=False)
+    process = FORKS.Process(target=killed.run, args=(sending, data, action, place, when, nth))
+    process.start()
+    sending.close()
+    said = []
+    with suppress(EOFError):
+        while True:
+            said.append(receiving.recv())
+    process.join()
+    assert process.exitcode == -9
+    assert said == (["begun"] if place else ["begun", "done"])
 
 
 async def _words(core: Core, ctx: TenantContext) -> Counter[str]:
