@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import (
     AbstractAsyncContextManager,
     AbstractContextManager,
@@ -15,7 +15,7 @@ from contextlib import (
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
-from typing import Literal, TypeVar
+from typing import Literal
 from weakref import WeakValueDictionary
 
 from isolation.context import OperatorContext, TenantContext, require_unrestricted
@@ -23,21 +23,16 @@ from isolation.masking.documents import DocumentMasking
 from isolation.tenant_id import TenantId
 from rag.archive import ArchivedDocument
 from rag.catalog import CLAIM_SECONDS, CatalogEntry, Claim, DocumentCatalog, TenantCatalog
+from rag.claims import BUSY_POLL, DocumentClaims
 from rag.documents import DocumentVersion, EmbeddedChunk, Source
 from rag.embedding.port import Embedder
-from rag.errors import DocumentBusyError, DocumentNotFoundError, VectorsMovingError
+from rag.errors import DocumentNotFoundError, VectorsMovingError
 from rag.filters import Metadata
 from rag.gate import SwitchGate, WriteGate
 from rag.generation import Generation
 from rag.masked_source import Masking
 from rag.pipeline import embedded
 from rag.store.port import VectorStore
-
-T = TypeVar("T")
-# How long a write waits for another gateway's of the same document, and how often it looks.
-_BUSY_SECONDS, _POLL_SECONDS = 10.0, 0.1
-# How long a write waits for another gateway's switch, and for this one to follow it.
-_MOVING_SECONDS, _MOVING_POLL = 60.0, 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +95,7 @@ class Ingestor:
         """
         await self._gate.close(tenant)
         while await self._catalog.writing(operator, tenant):  # noqa: ASYNC110 - it can only be asked
-            await asyncio.sleep(_POLL_SECONDS)
+            await asyncio.sleep(BUSY_POLL)
         async with self._switching.passing():
             for store in self.stores():
                 await store.purge(operator, tenant)
@@ -137,6 +132,7 @@ class TenantIngestor:
     def __init__(self, shared: Ingestor, catalog: TenantCatalog, ctx: TenantContext) -> None:
         self._shared = shared
         self._catalog = catalog
+        self._claims = DocumentClaims(catalog, shared.publishing)
         self._ctx = ctx
 
     async def ingest(self, document: Source) -> IngestOutcome:
@@ -158,7 +154,7 @@ class TenantIngestor:
             await self._finish_what_was_left(document.id)
             return IngestOutcome("unchanged", before.chunks)
         version = uuid.uuid4().hex
-        async with self._claimed(document.id, version) as claim:
+        async with self._claims.claimed(document.id, version) as claim:
             try:
                 chunks = await self._written(document, masking, fingerprint, version, claim)
             except Exception:
@@ -172,7 +168,7 @@ class TenantIngestor:
         """One document that nobody changes while the block runs; None if there is none."""
         async with self._shared.lock(self._ctx, document_id):
             with self._shared.writing(self._ctx):
-                async with self._claimed(document_id) as claim:
+                async with self._claims.claimed(document_id) as claim:
                     yield await self._catalog.get(document_id)
                     await self._catalog.finish(claim)
 
@@ -194,7 +190,7 @@ class TenantIngestor:
         entry = replace(archived.entry, version=uuid.uuid4().hex)
         async with self._shared.lock(self._ctx, entry.document_id):
             with self._shared.writing(self._ctx):
-                async with self._claimed(entry.document_id, entry.version) as claim:
+                async with self._claims.claimed(entry.document_id, entry.version) as claim:
                     try:
                         # Its vectors are of the model of now, until it is published.
                         async with self._shared.publishing():
@@ -227,32 +223,8 @@ class TenantIngestor:
         """A committed version that a store which was away has not shown is shown before it is
         called unchanged."""
         if await self._catalog.unfinished(document_id):
-            async with self._claimed(document_id) as claim:
+            async with self._claims.claimed(document_id) as claim:
                 await self._withdraw(claim)
-
-    @asynccontextmanager
-    async def _claimed(
-        self, document_id: str, version: str | None = None
-    ) -> AsyncGenerator[Claim, None]:
-        """The document, for this writer alone. What goes wrong is noted, for who comes next."""
-        claim = await self._claim(document_id, version)
-        try:
-            yield claim
-        except BaseException:
-            await self._catalog.let_go(claim)
-            raise
-
-    async def _claim(self, document_id: str, version: str | None = None) -> Claim:
-        """The document, once whoever writes it now has finished, or after some seconds never."""
-        begun = time.monotonic()
-        while True:
-            try:
-                return await self._catalog.begin(document_id, version)
-            except (DocumentBusyError, VectorsMovingError) as error:
-                busy = isinstance(error, DocumentBusyError)
-                if time.monotonic() - begun > (_BUSY_SECONDS if busy else _MOVING_SECONDS):
-                    raise
-                await asyncio.sleep(_POLL_SECONDS)
 
     async def unchanged(self, document_id: str, source: str, groups: frozenset[str]) -> bool:
         """Whether the document is what a file of this digest gives: then it need not be read."""
@@ -296,27 +268,14 @@ class TenantIngestor:
         async with self._shared.lock(self._ctx, document_id):
             with self._shared.writing(self._ctx):
                 await self.get(document_id)
-                async with self._claimed(document_id) as claim:
-                    await self._when_settled(claim, lambda: self._removed(claim))
+                async with self._claims.claimed(document_id) as claim:
+                    await self._claims.settled(claim, lambda: self._removed(claim))
 
     async def _removed(self, claim: Claim) -> None:
         await self._catalog.remove(claim)
         for store in self._shared.stores():
             await store.of(self._ctx).delete(claim.document_id, versions=claim.versions)
         await self._catalog.finish(claim)
-
-    async def _when_settled(self, claim: Claim, step: Callable[[], Awaitable[T]]) -> T:
-        """`step`, which commits; again, while a switch elsewhere is under way or to be followed."""
-        begun = time.monotonic()
-        while True:
-            try:
-                async with self._shared.publishing():
-                    return await step()
-            except VectorsMovingError:
-                if time.monotonic() - begun > _MOVING_SECONDS:
-                    raise
-            await asyncio.sleep(_MOVING_POLL)
-            await self._catalog.renew(claim)
 
     async def _written(
         self,
@@ -337,7 +296,7 @@ class TenantIngestor:
                 continue  # its store and its model are closed
             entry = _entry(document, masking, version, fingerprint, chunks)
             published = partial(self._published, generation, entry, claim)
-            if await self._when_settled(claim, published):
+            if await self._claims.settled(claim, published):
                 return chunks
 
     async def _published(self, generation: Generation, entry: CatalogEntry, claim: Claim) -> bool:

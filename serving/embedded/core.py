@@ -29,8 +29,9 @@ from serving.control.vaults import SqlDocumentVaults
 from serving.data_folder import owned
 from serving.embedded.adapters import AdapterStore, open_adapters, open_tenant_keys
 from serving.embedded.following import Following
-from serving.embedded.knowledge import Knowledge, Private, open_knowledge
+from serving.embedded.knowledge import Knowledge, open_knowledge
 from serving.embedded.masking import OpenMasking, open_masking
+from serving.embedded.private import Private
 from serving.embedded.reconciling import Reconciling
 from serving.embedded.reembedding import GatewayReembedding
 from serving.embedded.store import placement_of

@@ -8,49 +8,29 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 
 from isolation.context import OperatorContext, require_operator
-from isolation.masking.policy import Policies
 from rag.embedding.choice import DEFAULT, UnknownEmbeddingError, chosen, installed
 from rag.embedding.port import Embedder, for_queries
 from rag.generation import Generation
 from rag.ingest import Ingestor
 from rag.live import LiveRetriever
-from rag.masked_source import Masking
 from rag.reembed import Progress, Reembedding
 from rag.retrieval.retriever import Retriever
 from rag.store.edge.generations import EdgeGenerations
 from rag.store.edge.store import EdgeVectorStore
 from rag.store.generations import MadeWith
 from rag.store.port import VectorStore
-from rag.store.sealed import SealedVectorStore, TextKeys
 from rag.store.server.generations import ServerGenerations
 from rag.store.server.store import ServerVectorStore
-from rag.store.vaulted import VaultedVectorStore
-from rag.store.vaults import DocumentVaults
 from serving.control.authentication import maintained_tenant
 from serving.control.catalog import SqlDocumentCatalog
 from serving.control.database import Database
 from serving.control.errors import ReembeddingLostError
 from serving.control.moves import Moves
 from serving.control.tenants import TenantRegistry
+from serving.embedded.private import Private
 from serving.embedded.store import open_store, server_generations
 from serving.errors import StartupError
 from serving.settings import Settings
-
-
-@dataclass(frozen=True, slots=True)
-class Private:
-    """What keeps texts from whoever holds the engine's files: their keys, and masked documents'
-    vaults. policies: who reads those. masking: None, no document is masked."""
-
-    keys: TextKeys
-    vaults: DocumentVaults
-    policies: Policies
-    masking: Masking | None
-
-    def over(self, engine: VectorStore, *, filling: bool = False) -> VectorStore:
-        """The store as it is used."""
-        sealed = SealedVectorStore(engine, self.keys)
-        return VaultedVectorStore(sealed, self.vaults, self.policies, filling=filling)
 
 
 @dataclass(slots=True)
