@@ -149,7 +149,7 @@ async def open_core(
             places=TenantPlaces(
                 registry,
                 knowledge.catalog,
-                lambda: placement_of(knowledge.engine),
+                lambda: placement_of(knowledge.engine, on_a_server=knowledge.moves is not None),
                 knowledge.moves,
             ),
             retriever=knowledge.retriever,

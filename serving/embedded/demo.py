@@ -10,7 +10,8 @@ from pathlib import Path
 
 from isolation.errors import BulkheadError, InvalidApiKeyError
 from isolation.tenant_id import TenantId, tenant_id
-from rag.reading.reader import KINDS, read_bytes
+from rag.reading.kinds import KINDS
+from rag.reading.reader import read_bytes
 from serving.control.errors import TenantExistsError
 from serving.embedded.core import Core
 from serving.errors import StartupError

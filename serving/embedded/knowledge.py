@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, cast
 
 from isolation.context import OperatorContext, require_operator
 from rag.embedding.choice import DEFAULT, UnknownEmbeddingError, chosen, installed
@@ -19,8 +20,6 @@ from rag.store.edge.generations import EdgeGenerations
 from rag.store.edge.store import EdgeVectorStore
 from rag.store.generations import MadeWith
 from rag.store.port import VectorStore
-from rag.store.server.generations import ServerGenerations
-from rag.store.server.store import ServerVectorStore
 from serving.control.authentication import maintained_tenant
 from serving.control.catalog import SqlDocumentCatalog
 from serving.control.database import Database
@@ -31,6 +30,10 @@ from serving.embedded.private import Private
 from serving.embedded.store import open_store, server_generations
 from serving.errors import StartupError
 from serving.settings import Settings
+
+if TYPE_CHECKING:
+    from rag.store.server.generations import ServerGenerations
+    from rag.store.server.store import ServerVectorStore
 
 
 @dataclass(slots=True)
@@ -143,17 +146,16 @@ class Knowledge:
     async def _undo(self, operator: OperatorContext, filled: str) -> None:
         """The others have ended this re-embedding, and agreed on what answers. If the switch came
         behind that, it is none; else they have followed it, and so will this gateway."""
-        assert isinstance(self.generations, ServerGenerations)
         assert self.moves is not None
-        _, name = await self.moves.agreed(self.generations.aliased)
-        if name != filled and await self.generations.aliased() == filled:
-            await self.generations.point_to(operator, name)
+        _, name = await self.moves.agreed(self._collections.aliased)
+        if name != filled and await self._collections.aliased() == filled:
+            await self._collections.point_to(operator, name)
 
     async def _take_over(self, engine: VectorStore, target: Generation) -> None:
         last = self.ingestor.generation
         self.engine, self.ingestor.generation = engine, target
-        if isinstance(self.generations, ServerGenerations):
-            self.generations.name = _collection(engine)
+        if self.moves is not None:
+            self._collections.name = _collection(engine)
         await self.retriever.switch(target)
         await last.store.close()
         last.embedder.close()
@@ -168,9 +170,8 @@ class Knowledge:
         require_operator(operator, "following a re-embedding")
         if self.moves is None:
             return
-        assert isinstance(self.generations, ServerGenerations)
         async with self._taking_over:
-            epoch, name = await self.moves.agreed(self.generations.aliased)
+            epoch, name = await self.moves.agreed(self._collections.aliased)
             if epoch == self.moves.epoch:
                 return
             if name != _collection(self.engine):
@@ -180,13 +181,13 @@ class Knowledge:
             await self.moves.beat()
 
     async def _open(self, name: str, embedding: str) -> None:
-        assert isinstance(self.generations, ServerGenerations)
-        embedder, last = await asyncio.to_thread(installed, embedding), self.generations.name
+        collections = self._collections
+        embedder, last = await asyncio.to_thread(installed, embedding), collections.name
         try:
-            self.generations.name = name
-            engine = await self.generations.open(made_with(embedder))
+            collections.name = name
+            engine = await collections.open(made_with(embedder))
         except BaseException:
-            self.generations.name = last
+            collections.name = last
             embedder.close()
             raise
         target = Generation(self.private.over(engine), embedder)
@@ -196,16 +197,21 @@ class Knowledge:
     async def tidy(self, operator: OperatorContext) -> None:
         """Drop what a kill between a switch and its end left on a server, and let the alias name
         what answers."""
-        generations = self.generations
-        if self.moves is None or not isinstance(generations, ServerGenerations):
+        if self.moves is None:
             return
-        name = _collection(self.engine)
-        if await generations.aliased() == name and not await generations.has_older():
+        collections, name = self._collections, _collection(self.engine)
+        if await collections.aliased() == name and not await collections.has_older():
             return
         async with self.moves.taken(operator, None):
             await self.moves.followed(operator)
-            await generations.point_to(operator, name)
-            await generations.drop_older(operator)
+            await collections.point_to(operator, name)
+            await collections.drop_older(operator)
+
+    @property
+    def _collections(self) -> ServerGenerations:
+        """The generations, where they are a server's."""
+        assert self.moves is not None
+        return cast("ServerGenerations", self.generations)
 
     async def close(self) -> None:
         """Flush and release the generation of now."""
@@ -265,8 +271,7 @@ async def open_knowledge(
 
 
 def _collection(engine: VectorStore) -> str:
-    assert isinstance(engine, ServerVectorStore)
-    return engine.collection
+    return cast("ServerVectorStore", engine).collection
 
 
 def made_with(embedder: Embedder) -> MadeWith:

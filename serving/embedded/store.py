@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, cast
 from urllib.parse import urlsplit
 
 from rag.errors import StoreUnavailableError
 from rag.store.generations import Generations, MadeWith
 from rag.store.placement import OneShard, TenantPlacement
 from rag.store.port import VectorStore
-from rag.store.server.connection import ServerAddress
-from rag.store.server.generations import ServerGenerations
-from rag.store.server.store import ServerVectorStore
 from serving.errors import StartupError
 from serving.settings import Settings
+
+if TYPE_CHECKING:
+    from rag.store.server.generations import ServerGenerations
+    from rag.store.server.store import ServerVectorStore
 
 
 def server_generations(settings: Settings) -> ServerGenerations:
@@ -21,6 +23,10 @@ def server_generations(settings: Settings) -> ServerGenerations:
     Raises:
         StartupError: a setting is wrong.
     """
+    # Qdrant's client takes seconds to import: whoever has no server goes without.
+    from rag.store.server.connection import ServerAddress
+    from rag.store.server.generations import ServerGenerations
+
     assert settings.qdrant_url is not None
     key = settings.qdrant_api_key
     address = ServerAddress(
@@ -46,9 +52,9 @@ async def open_store(generations: Generations, made: MadeWith) -> VectorStore:
         raise StartupError("No Qdrant server answers at BULKHEAD_QDRANT_URL.") from None
 
 
-def placement_of(store: VectorStore) -> TenantPlacement:
+def placement_of(engine: VectorStore, *, on_a_server: bool) -> TenantPlacement:
     """How tenants are placed in it."""
-    return store.placement if isinstance(store, ServerVectorStore) else OneShard()
+    return cast("ServerVectorStore", engine).placement if on_a_server else OneShard()
 
 
 def _checked(url: str) -> str:
