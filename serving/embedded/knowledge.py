@@ -27,7 +27,7 @@ from serving.control.errors import ReembeddingLostError
 from serving.control.moves import Moves
 from serving.control.tenants import TenantRegistry
 from serving.embedded.private import Private
-from serving.embedded.store import open_store, server_generations
+from serving.embedded.store import reached, server_generations
 from serving.errors import StartupError
 from serving.settings import Settings
 
@@ -232,7 +232,7 @@ async def open_knowledge(
     embedder: instead of the one that the settings name; closed with the rest.
 
     Raises:
-        StartupError: there is no such embedding model.
+        StartupError: there is no such embedding model, or a server does not answer.
         UnsafeCollectionError: the vectors were made with another one.
     """
     try:
@@ -246,8 +246,10 @@ async def open_knowledge(
             generations = EdgeGenerations(settings.data_dir / "vectors")
         else:
             generations, moves = server_generations(settings), Moves(database)
-            moves.epoch, generations.name = await moves.agreed(generations.aliased)
-        engine = await open_store(generations, made_with(embedder))
+            with reached():
+                moves.epoch, generations.name = await moves.agreed(generations.aliased)
+        with reached():
+            engine = await generations.open(made_with(embedder))
     except BaseException:
         embedder.close()
         raise

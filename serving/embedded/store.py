@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, cast
 from urllib.parse import urlsplit
 
 from rag.errors import StoreUnavailableError
-from rag.store.generations import Generations, MadeWith
 from rag.store.placement import OneShard, TenantPlacement
 from rag.store.port import VectorStore
 from serving.errors import StartupError
@@ -39,15 +40,15 @@ def server_generations(settings: Settings) -> ServerGenerations:
     return ServerGenerations(address, settings.qdrant_collection, settings.qdrant_placement)
 
 
-async def open_store(generations: Generations, made: MadeWith) -> VectorStore:
-    """The generation that answers, checked.
+@contextmanager
+def reached() -> Iterator[None]:
+    """What happens in the block needs the server's answer.
 
     Raises:
-        StartupError: a server does not answer.
-        StoreError: it cannot be opened, or would leak; the message has the way out.
+        StartupError: it does not answer.
     """
     try:
-        return await generations.open(made)
+        yield
     except StoreUnavailableError:
         raise StartupError("No Qdrant server answers at BULKHEAD_QDRANT_URL.") from None
 
