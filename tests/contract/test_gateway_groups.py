@@ -28,7 +28,7 @@ async def _judged(folder: Path) -> Checks:
         open_core(Settings(data_dir=folder), embedder=HashedEmbedder(8)) as core,
     ):
         engine = EngineClient(url, model="m", api_key="k", signer=signer_for_tests())
-        chat = chat_service(engine, core.retriever, core.usage, guarded=True)
+        chat = chat_service(engine, core.retriever, core.usage, True, core.conversations)
         app = create_app(replace(runtime_without_engine(core), chat=chat))
         accounts, members = [], []
         for name in TENANTS:
