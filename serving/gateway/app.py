@@ -20,6 +20,7 @@ from serving.gateway.routes import (
     page,
     policies,
     retrieval,
+    rollouts,
     usage,
 )
 from serving.gateway.runtime import Runtime
@@ -30,7 +31,7 @@ def create_app(runtime: Runtime) -> ASGIApp:
     app = FastAPI(title="Bulkhead", docs_url=None, redoc_url=None, openapi_url=None)
     app.state.runtime = runtime
     install_error_handlers(app)
-    tenants = (chat, documents, export, retrieval, models, adapters, usage)
+    tenants = (chat, documents, export, retrieval, models, rollouts, adapters, usage)
     for module in (health, *tenants, admin, archive, policies, metrics, page):
         app.include_router(module.router)
     return Observed(app, runtime.metrics)

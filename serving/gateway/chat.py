@@ -24,10 +24,22 @@ from serving.errors import EngineUnavailableError
 from serving.gateway.answer import AnswerEnd, AnswerPart, AnswerText, cite
 from serving.gateway.chat_request import ChatRequest
 from serving.gateway.model_choice import ModelChoice, choose_model
-from serving.gateway.ports import Concurrency, Guard, Lease, Masker, Models, Queue, Retrieval, Vault
+from serving.gateway.ports import (
+    Concurrency,
+    Guard,
+    Lease,
+    Masker,
+    Models,
+    Queue,
+    Retrieval,
+    Trials,
+    Vault,
+)
 from serving.gateway.refusal import Refusal
+from serving.gateway.trial import Watched
 from serving.metering.meter import Meter
 from serving.metering.usage import UsageSink
+from serving.rollout.figures import ArmFigures
 
 log = structlog.get_logger(__name__)
 
@@ -49,8 +61,8 @@ class ChatParts:
     """The shared parts. None of them shows a tenant's state before it is bound.
 
     `engine` raises `EngineUnavailableError` until a probed engine is there; `masker`,
-    `retriever` and `refusal` are None where the operator switched them off, as `models` is: base
-    model only.
+    `retriever` and `refusal` are None where the operator switched them off, as `models` and
+    `trials` are: base model only.
     """
 
     engine: Callable[[], EngineClient]
@@ -65,6 +77,7 @@ class ChatParts:
     refusal: Refusal | None
     guard: Callable[[TenantContext], Guard]
     models: Models | None = None
+    trials: Trials | None = None
 
 
 class ChatService:
@@ -104,9 +117,10 @@ class TenantChat:
             RequestRefusedError: the request is refused; always before the first piece, except
                 for an engine that breaks off in the middle.
         """
-        model = await self._model(request.model)
+        model = await self._model(request)
         engine = self._parts.engine()
         meter = Meter(self._ctx, secrets.token_hex(16), model.name)
+        watched = Watched(meter)
         async with self._parts.limiter.of(self._ctx).slot(meter.request_id):
             try:
                 prepared = await self._prepare(request, model, meter)
@@ -114,15 +128,28 @@ class TenantChat:
                     yield AnswerText(meter.emitted(prepared))
                     yield AnswerEnd("stop", [], _NO_TOKENS)
                     return
-                async with aclosing(self._generate(engine, model, prepared, meter)) as parts:
+                answering = self._generate(engine, model, prepared, meter, watched)
+                async with aclosing(answering) as parts:
                     async for part in parts:
                         yield part
             finally:
+                figures = watched.figures()
                 await self._parts.usage.of(self._ctx).record(meter.record())
+                await self._observed(model, figures)
 
-    async def _model(self, name: str) -> ModelChoice:
-        models = self._parts.models
-        return await choose_model(None if models is None else models.of(self._ctx), name)
+    async def _model(self, request: ChatRequest) -> ModelChoice:
+        models, trials = self._parts.models, self._parts.trials
+        return await choose_model(
+            None if models is None else models.of(self._ctx),
+            None if trials is None else trials.of(self._ctx),
+            request.model,
+            request.conversation,
+        )
+
+    async def _observed(self, model: ModelChoice, figures: ArmFigures | None) -> None:
+        trials = self._parts.trials
+        if trials is not None and model.trial is not None and figures is not None:
+            await trials.of(self._ctx).observed(model.trial, figures)
 
     async def _prepare(
         self, request: ChatRequest, model: ModelChoice, meter: Meter
@@ -195,25 +222,30 @@ class TenantChat:
         )
 
     async def _generate(
-        self, engine: EngineClient, model: ModelChoice, prepared: _Prepared, meter: Meter
+        self,
+        engine: EngineClient,
+        model: ModelChoice,
+        prepared: _Prepared,
+        meter: Meter,
+        watched: Watched,
     ) -> AsyncGenerator[AnswerPart, None]:
         out = self._outward(prepared.vault)
         deadline = time.monotonic() + self._options.queue_seconds
         queue = self._parts.queue.of(self._ctx)
-        async with (
-            queue.turn(prompt_tokens=prepared.prompt_tokens, deadline=deadline) as turn,
-            model.lease(deadline) as lease,
-        ):
-            meter.started()
-            stream = self._stream(engine, lease, prepared.job, meter)
-            async with aclosing(stream) as deltas:
-                async for delta in deltas:
-                    if delta.text:
-                        turn.charge(output_tokens=1)
-                    if text := out.feed(delta.text):
-                        yield AnswerText(meter.emitted(text))
+        async with queue.turn(prompt_tokens=prepared.prompt_tokens, deadline=deadline) as turn:
+            watched.began(prepared.vault)
+            async with model.lease(deadline) as lease:
+                meter.started()
+                stream = self._stream(engine, lease, prepared.job, meter)
+                async with aclosing(stream) as deltas:
+                    async for delta in deltas:
+                        if delta.text:
+                            turn.charge(output_tokens=1)
+                        if text := out.feed(delta.text):
+                            yield AnswerText(meter.emitted(text))
         if text := out.flush():
             yield AnswerText(meter.emitted(text))
+        watched.said()
         citations = cite(prepared.sources, meter.answer, self._clean(prepared.vault))
         if prepared.vault is not None and prepared.vault.tripped:
             log.warning("canary_in_answer", tenant=self._ctx.tenant_id, request=meter.request_id)

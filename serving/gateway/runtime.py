@@ -27,6 +27,7 @@ from serving.gateway.ports import (
     TenantAuthenticator,
 )
 from serving.metering.metrics import Metrics
+from serving.rollout.service import Rollouts
 from serving.settings import Settings
 
 
@@ -57,6 +58,7 @@ class AdapterParts:
     registry: AdapterRegistry
     uploads: Uploads
     residency: ResidencyLedger
+    rollouts: Rollouts
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,6 @@ looks but what the database holds; a gateway that starts goes on where a dead on
 
 from __future__ import annotations
 
-from contextlib import suppress
 from datetime import UTC, datetime
 
 import structlog
@@ -19,6 +18,7 @@ from serving.rollout.assignment import Arm
 from serving.rollout.decision import Action, Decision, decide
 from serving.rollout.errors import RolloutStateError
 from serving.rollout.figures import Figures
+from serving.rollout.plans import RolloutPlans
 from serving.rollout.ports import RolloutIndex
 from serving.rollout.records import Change, Rollout, State
 
@@ -36,11 +36,16 @@ class RolloutJudge:
     """Decides for the operator's platform, over all tenants."""
 
     def __init__(
-        self, operator: OperatorContext, index: RolloutIndex, adapters: AdapterIndex
+        self,
+        operator: OperatorContext,
+        index: RolloutIndex,
+        adapters: AdapterIndex,
+        plans: RolloutPlans,
     ) -> None:
         self._operator = operator
         self._index = index
         self._adapters = adapters
+        self._plans = plans
 
     async def look(self, rollout: Rollout) -> Rollout:
         """Look at a rollout that runs; the rollout as it is then, as far as this gateway knows."""
@@ -74,9 +79,12 @@ class RolloutJudge:
 
     async def _changed(self, rollout: Rollout, change: Change) -> Rollout:
         index = self._index.acting_for(self._operator, rollout.tenant)
-        # Another gateway may have been quicker; what it did holds.
-        with suppress(RolloutStateError):
+        try:
             changed = await index.change(rollout, change)
+        except RolloutStateError:
+            # Another gateway was quicker; what it did holds.
+            return rollout
+        else:
             log.info(
                 "rollout.decided",
                 tenant=rollout.tenant,
@@ -85,7 +93,8 @@ class RolloutJudge:
                 why=change.why,
             )
             return changed
-        return rollout
+        finally:
+            self._plans.changed(rollout.tenant)
 
 
 def _change(decision: Decision, figures: Figures) -> Change:

@@ -23,8 +23,9 @@ from serving.rollout.errors import (
     RolloutStateError,
 )
 from serving.rollout.figures import ArmFigures, Figures, Scores
+from serving.rollout.plans import RolloutPlans
 from serving.rollout.policy import RolloutPolicy
-from serving.rollout.ports import RolloutIndex
+from serving.rollout.ports import RolloutIndex, TenantRolloutIndex
 from serving.rollout.records import OPEN, Change, Proposal, Rollout, State, Step
 
 # Without a control there is nothing to compare with.
@@ -44,13 +45,15 @@ class Report:
 class Rollouts:
     """Everybody's rollouts. Bind it first; what is the operator's takes an OperatorContext."""
 
-    def __init__(self, index: RolloutIndex, adapters: AdapterIndex) -> None:
+    def __init__(self, index: RolloutIndex, adapters: AdapterIndex, plans: RolloutPlans) -> None:
         self._index = index
         self._adapters = adapters
+        self._plans = plans
 
     def of(self, ctx: TenantContext) -> TenantRollouts:
         """The rollouts as this tenant sees them."""
-        return TenantRollouts(require_tenant(ctx, "the rollouts"), self._index, self._adapters)
+        tenant = require_tenant(ctx, "the rollouts")
+        return TenantRollouts(tenant, self._index, self._adapters, self._plans)
 
     async def everybodys(self, operator: OperatorContext) -> Sequence[Rollout]:
         """All rollouts of all tenants."""
@@ -76,7 +79,8 @@ class Rollouts:
         """
         index = self._index.acting_for(operator, tenant)
         rollout = _newest(await index.list(name))
-        return await index.change(rollout, _stop(rollout, f"operator {operator.operator}"))
+        stop = _stop(rollout, f"operator {operator.operator}")
+        return await _changed(self._plans, index, rollout, stop)
 
     async def purge(self, operator: OperatorContext, tenant: TenantId) -> None:
         """Forget all of a tenant's."""
@@ -86,11 +90,18 @@ class Rollouts:
 class TenantRollouts:
     """One tenant's rollouts."""
 
-    def __init__(self, ctx: TenantContext, index: RolloutIndex, adapters: AdapterIndex) -> None:
+    def __init__(
+        self,
+        ctx: TenantContext,
+        index: RolloutIndex,
+        adapters: AdapterIndex,
+        plans: RolloutPlans,
+    ) -> None:
         self._ctx = ctx
         self._who = f"key {ctx.credential_id}"
         self._index = index.of(ctx)
         self._adapters = adapters.of(ctx)
+        self._plans = plans
 
     async def propose(
         self,
@@ -121,7 +132,11 @@ class TenantRollouts:
             raise RolloutRefusedError(
                 f"percent: above 0, and at most {_MOST_PERCENT}.", param="percent"
             )
-        return await self._index.add(Proposal(name, control, candidate, percent, policy), self._who)
+        proposal = Proposal(name, control, candidate, percent, policy)
+        try:
+            return await self._index.add(proposal, self._who)
+        finally:
+            self._plans.changed(self._ctx.tenant_id)
 
     async def start(self, name: str) -> Rollout:
         """Begin to send conversations to the candidate.
@@ -137,7 +152,7 @@ class TenantRollouts:
             await self._require(name, rollout.version(arm))
         if rollout.state is not State.PROPOSED:
             raise RolloutStateError
-        return await self._index.change(rollout, Change(State.RUNNING, self._who, ("started",)))
+        return await self._changed(rollout, Change(State.RUNNING, self._who, ("started",)))
 
     async def stop(self, name: str) -> Rollout:
         """End the open rollout; its conversations go back to the control.
@@ -148,7 +163,7 @@ class TenantRollouts:
         """
         require_unrestricted(self._ctx)
         rollout = _newest(await self._index.list(name))
-        return await self._index.change(rollout, _stop(rollout, self._who))
+        return await self._changed(rollout, _stop(rollout, self._who))
 
     async def release(self, name: str) -> Rollout:
         """After the end of a rollout, let the name mean the newest active version again.
@@ -162,7 +177,7 @@ class TenantRollouts:
         if rollout.state in OPEN or not rollout.holds:
             raise RolloutStateError
         change = Change(rollout.state, self._who, ("released",), holds=False)
-        return await self._index.change(rollout, change)
+        return await self._changed(rollout, change)
 
     async def score(self, name: str, version: int, scores: Sequence[float]) -> None:
         """Give a version the scores of the tenant's own evaluation, in place of earlier ones.
@@ -214,8 +229,12 @@ class TenantRollouts:
                 return version
         raise AdapterNotFoundError
 
+    async def _changed(self, rollout: Rollout, change: Change) -> Rollout:
+        return await _changed(self._plans, self._index, rollout, change)
+
     async def _require(self, name: str, version: int) -> None:
-        if await self._adapters.find(Reference(name, version)) is None:
+        known = 1 <= version <= _MOST_VERSION
+        if not known or await self._adapters.find(Reference(name, version)) is None:
             raise AdapterNotFoundError
 
 
@@ -223,6 +242,15 @@ def _newest(rollouts: Sequence[Rollout]) -> Rollout:
     if not rollouts:
         raise RolloutNotFoundError
     return rollouts[-1]
+
+
+async def _changed(
+    plans: RolloutPlans, index: TenantRolloutIndex, rollout: Rollout, change: Change
+) -> Rollout:
+    try:
+        return await index.change(rollout, change)
+    finally:
+        plans.changed(rollout.tenant)
 
 
 def _stop(rollout: Rollout, who: str) -> Change:

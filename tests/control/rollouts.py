@@ -25,6 +25,7 @@ from serving.control.tenants import TenantRegistry
 from serving.rollout.figures import ArmFigures, Figures
 from serving.rollout.histogram import Histogram
 from serving.rollout.judge import RolloutJudge
+from serving.rollout.plans import RolloutPlans
 from serving.rollout.policy import RolloutPolicy
 from serving.rollout.records import OPEN, Rollout, State
 from serving.rollout.service import Rollouts
@@ -47,8 +48,9 @@ class Shop:
     @classmethod
     def over(cls, database: Database) -> Shop:
         adapters, index = SqlAdapterIndex(database), SqlRolloutIndex(database)
-        judge = RolloutJudge(OPERATOR, index, adapters)
-        return cls(database, adapters, index, Rollouts(index, adapters), judge)
+        plans = RolloutPlans(index)
+        judge = RolloutJudge(OPERATOR, index, adapters, plans)
+        return cls(database, adapters, index, Rollouts(index, adapters, plans), judge)
 
     async def upload(self, ctx: TenantContext, name: str = "support") -> int:
         own, upload = self.adapters.of(ctx), secrets.token_hex(16)
