@@ -26,7 +26,8 @@ from rag.documents import Chunk, Document, EmbeddedChunk
 from rag.errors import ArchiveError
 from rag.filters import Metadata
 
-FORMAT, FORMAT_VERSION = "bulkhead-tenant", 1
+FORMAT, FORMAT_VERSION = "bulkhead-tenant", 2
+_READABLE = (1, 2)  # 1 held no masked documents
 _LONGEST_LINE = 16_000_000
 
 
@@ -73,9 +74,10 @@ class ArchiveWriter:
         """One chunk of the document before it."""
         self._chunks += 1
         vector = base64.b64encode(np.asarray(dense, dtype="<f4").tobytes()).decode()
-        return self._line(
-            {"chunk": {"ordinal": chunk.ordinal, "text": chunk.text, "dense": vector}}
-        )
+        line = {"ordinal": chunk.ordinal, "text": chunk.text, "dense": vector}
+        if chunk.values is not None:
+            line["values"] = dict(chunk.values)
+        return self._line({"chunk": line})
 
     def end(self) -> bytes:
         """The end, without which the file is none."""
@@ -110,7 +112,7 @@ def header_of(path: Path) -> ArchiveHeader:
     begin = next(_lines(path), (b"", {}))[1].get("header")
     if not isinstance(begin, dict) or begin.get("format") != FORMAT:
         raise ArchiveError("The file is no archive of a tenant.")
-    if begin.get("version") != FORMAT_VERSION:
+    if begin.get("version") not in _READABLE:
         raise ArchiveError("The archive is of a version that this program does not read.")
     try:
         return ArchiveHeader(str(begin["tenant"]), str(begin["model"]), int(begin["dimension"]))
@@ -182,13 +184,21 @@ def _document(value: Any) -> ArchivedDocument:
 def _chunk(value: Any, ordinal: int, dimension: int) -> EmbeddedChunk:
     try:
         dense = np.frombuffer(base64.b64decode(value["dense"], validate=True), dtype="<f4")
-        text = value["text"]
+        text, values = value["text"], value.get("values")
         right = value["ordinal"] == ordinal and len(dense) == dimension and isinstance(text, str)
     except (KeyError, TypeError, ValueError):
         raise _damaged() from None
-    if not right or not math.isfinite(float(dense.sum())):
+    if not right or not math.isfinite(float(dense.sum())) or not _are_values(values):
         raise _damaged()
-    return EmbeddedChunk(Chunk(ordinal, text), dense.tolist())
+    return EmbeddedChunk(Chunk(ordinal, text, values=values), dense.tolist())
+
+
+def _are_values(values: Any) -> bool:
+    if values is None:
+        return True
+    return isinstance(values, dict) and all(
+        value is None or isinstance(value, str) for value in values.values()
+    )
 
 
 def _damaged() -> ArchiveError:

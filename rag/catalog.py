@@ -79,6 +79,7 @@ class TenantCatalog(ABC):
         Raises:
             DocumentBusyError: another writer has it.
             TenantSuspendedError: the tenant is being deleted.
+            VectorsMovingError: this gateway has not followed a re-embedding yet.
         """
 
     @abstractmethod
@@ -99,6 +100,7 @@ class TenantCatalog(ABC):
 
         Raises:
             DocumentBusyError: another writer took the document over; nothing is committed.
+            VectorsMovingError: a re-embedding takes over, or this gateway has not followed one yet.
         """
 
     @abstractmethod
@@ -107,6 +109,7 @@ class TenantCatalog(ABC):
 
         Raises:
             DocumentBusyError: another writer took the document over; nothing is removed.
+            VectorsMovingError: as for `commit`.
         """
 
     @abstractmethod
@@ -128,6 +131,10 @@ class DocumentCatalog(ABC):
     @abstractmethod
     async def chunks(self, operator: OperatorContext) -> dict[TenantId, int]:
         """How many chunks each tenant's documents have; tenants without any are left out."""
+
+    @abstractmethod
+    async def marks(self, operator: OperatorContext) -> dict[TenantId, str]:
+        """A mark of each tenant's committed documents, another one whenever they have changed."""
 
     @abstractmethod
     async def take_over(self, operator: OperatorContext, *, alone: bool) -> list[PendingWrite]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from isolation.access import checked_groups
+from isolation.masking.documents import MaskedText, Values
 from isolation.tenant_id import TenantId
 from rag.errors import InvalidDocumentError
 from rag.filters import Metadata, check_metadata
@@ -144,12 +145,14 @@ class DocumentPage:
 class Chunk:
     """A piece of one document, small enough to embed; its headings are part of `text`.
 
-    kept: what a store keeps in place of `text`, where that is sealed.
+    kept: what a store keeps in place of `text`, where that is sealed. values: what the document
+    placeholders in `text` stand for; None: the text was not masked.
     """
 
     ordinal: int
     text: str
     kept: str | None = None
+    values: Values | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +178,7 @@ class Passage:
 
     `similarity`: the cosine to the query, comparable between queries; 0 where there was none. A
     passage of several joined chunks has the first one's `ordinal` and the best one's scores.
+    `text` is for the caller; `masked`, where the document was masked, for a model.
     """
 
     tenant_id: TenantId
@@ -185,6 +189,7 @@ class Passage:
     text: str
     score: float
     similarity: float = 0.0
+    masked: MaskedText | None = None
 
 
 @dataclass(frozen=True, slots=True)

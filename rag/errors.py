@@ -13,6 +13,7 @@ RequestRefusedError
 ├── ArchiveError               422, of a tenant: damaged, cut short, another's, another model's
 ├── DocumentNotFoundError      404, unknown or another tenant's: one answer
 ├── DocumentBusyError          409, another writer has the document, or took it from a slow one
+├── VectorsMovingError         409, a re-embedding takes over in this moment, or has done so
 ├── InvalidFilterError         400, of a search or of a document's metadata
 └── InvalidDocumentError       400
 """
@@ -80,6 +81,19 @@ class DocumentBusyError(RequestRefusedError):
     def __init__(self) -> None:
         super().__init__(
             "Another write of this document is under way. Send it again.",
+            headers={"Retry-After": "5"},
+        )
+
+
+class VectorsMovingError(RequestRefusedError):
+    """What was written is of a generation that another one replaces, or has replaced."""
+
+    code = "vectors_moving"
+    status = 409
+
+    def __init__(self) -> None:
+        super().__init__(
+            "All vectors are being replaced with another model's. Send it again.",
             headers={"Retry-After": "5"},
         )
 

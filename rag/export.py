@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from isolation.context import TenantContext
+from isolation.masking.documents import MaskedText
 from rag.catalog import CatalogEntry
-from rag.documents import DocumentVersion, StoredChunk
+from rag.documents import Chunk, DocumentVersion, StoredChunk
 from rag.ingest import Ingestor
 from rag.pipeline import BATCH
 from rag.spool import Spool
@@ -62,7 +63,7 @@ class Exporter:
             with path.open("w", encoding="utf-8", newline="") as out:
                 async for stored in self._stored(ctx, entry):
                     begun = begun or DocumentBegins(entry, stored.version)
-                    out.writelines(writer.add(stored.chunk.text))
+                    out.writelines(writer.add(_in_clear(stored.chunk)))
             return begun
 
     async def _stored(self, ctx: TenantContext, entry: CatalogEntry) -> AsyncIterator[StoredChunk]:
@@ -71,6 +72,10 @@ class Exporter:
             ordinals = range(begin, begin + BATCH)
             for stored in await collection.chunks(entry.document_id, entry.version, ordinals):
                 yield stored
+
+
+def _in_clear(chunk: Chunk) -> str:
+    return chunk.text if chunk.values is None else MaskedText(chunk.text, chunk.values, "").restored
 
 
 class _Markdown:

@@ -14,24 +14,25 @@ from contextlib import (
 )
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import Literal
 from weakref import WeakValueDictionary
 
 from isolation.context import OperatorContext, TenantContext, require_unrestricted
+from isolation.masking.documents import DocumentMasking
 from isolation.tenant_id import TenantId
 from rag.archive import ArchivedDocument
 from rag.catalog import CLAIM_SECONDS, CatalogEntry, Claim, DocumentCatalog, TenantCatalog
+from rag.claims import BUSY_POLL, DocumentClaims
 from rag.documents import DocumentVersion, EmbeddedChunk, Source
 from rag.embedding.port import Embedder
-from rag.errors import DocumentBusyError, DocumentNotFoundError
+from rag.errors import DocumentNotFoundError, VectorsMovingError
 from rag.filters import Metadata
 from rag.gate import SwitchGate, WriteGate
 from rag.generation import Generation
+from rag.masked_source import Masking
 from rag.pipeline import embedded
 from rag.store.port import VectorStore
-
-# How long a write waits for another gateway's of the same document, and how often it looks.
-_BUSY_SECONDS, _POLL_SECONDS = 10.0, 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,20 +44,30 @@ class IngestOutcome:
 
 
 class Ingestor:
-    """Ingestion for all tenants. Bind it first."""
+    """Ingestion for all tenants. Bind it first. masking: None, documents are kept as they are."""
 
-    def __init__(self, store: VectorStore, catalog: DocumentCatalog, embedder: Embedder) -> None:
+    def __init__(
+        self,
+        store: VectorStore,
+        catalog: DocumentCatalog,
+        embedder: Embedder,
+        masking: Masking | None = None,
+    ) -> None:
         self.generation = Generation(store, embedder)
+        self._masking = masking
         self._catalog = catalog
         self._locks: WeakValueDictionary[tuple[str, str], asyncio.Lock] = WeakValueDictionary()
         self._gate = WriteGate()
         self._switching = SwitchGate()
         self._filling: VectorStore | None = None
-        self.touched: set[TenantId] = set()
 
     def of(self, ctx: TenantContext) -> TenantIngestor:
         """Ingestion as this tenant sees it."""
         return TenantIngestor(self, self._catalog.of(ctx), ctx)
+
+    async def masking(self, ctx: TenantContext) -> DocumentMasking | None:
+        """How the tenant's documents are masked now; None: they are not."""
+        return None if self._masking is None else await self._masking.documents(ctx)
 
     async def reconcile(self, operator: OperatorContext, *, alone: bool = True) -> int:
         """Finish what a kill interrupted; how many writes that were. Run before serving.
@@ -83,9 +94,8 @@ class Ingestor:
             StoreError: the store still finds something; nothing of the catalogue is gone then.
         """
         await self._gate.close(tenant)
-        self.touched.add(tenant)
         while await self._catalog.writing(operator, tenant):  # noqa: ASYNC110 - it can only be asked
-            await asyncio.sleep(_POLL_SECONDS)
+            await asyncio.sleep(BUSY_POLL)
         async with self._switching.passing():
             for store in self.stores():
                 await store.purge(operator, tenant)
@@ -108,15 +118,8 @@ class Ingestor:
         return [self.generation.store] + ([self._filling] if self._filling is not None else [])
 
     def fill(self, store: VectorStore | None) -> None:
-        """Deletions reach `store`, too, from now on, and who writes is noted; None: no more."""
+        """Deletions reach `store`, too, from now on; None: no more."""
         self._filling = store
-        self.touched.clear()
-
-    def changed(self) -> list[TenantId]:
-        """Who has written since `fill`, or since this was asked the last time."""
-        changed = sorted(self.touched)
-        self.touched.clear()
-        return changed
 
     def switching(self) -> AbstractAsyncContextManager[None]:
         """While the block runs, nothing is published or deleted: `generation` is set in it."""
@@ -129,6 +132,7 @@ class TenantIngestor:
     def __init__(self, shared: Ingestor, catalog: TenantCatalog, ctx: TenantContext) -> None:
         self._shared = shared
         self._catalog = catalog
+        self._claims = DocumentClaims(catalog, shared.publishing)
         self._ctx = ctx
 
     async def ingest(self, document: Source) -> IngestOutcome:
@@ -144,14 +148,15 @@ class TenantIngestor:
 
     async def _ingest(self, document: Source) -> IngestOutcome:
         before = await self._catalog.get(document.id)
-        fingerprint = await asyncio.to_thread(lambda: document.fingerprint)
+        masking = await self._shared.masking(self._ctx)
+        fingerprint = _signed(masking, await asyncio.to_thread(lambda: document.fingerprint))
         if before and before.fingerprint == fingerprint:
             await self._finish_what_was_left(document.id)
             return IngestOutcome("unchanged", before.chunks)
         version = uuid.uuid4().hex
-        async with self._claimed(document.id, version) as claim:
+        async with self._claims.claimed(document.id, version) as claim:
             try:
-                chunks = await self._written(document, fingerprint, version, claim)
+                chunks = await self._written(document, masking, fingerprint, version, claim)
             except Exception:
                 await self._withdraw(claim)
                 raise
@@ -163,28 +168,34 @@ class TenantIngestor:
         """One document that nobody changes while the block runs; None if there is none."""
         async with self._shared.lock(self._ctx, document_id):
             with self._shared.writing(self._ctx):
-                async with self._claimed(document_id) as claim:
+                async with self._claims.claimed(document_id) as claim:
                     yield await self._catalog.get(document_id)
                     await self._catalog.finish(claim)
 
     async def put_back(
-        self, archived: ArchivedDocument, batches: AsyncIterator[Sequence[EmbeddedChunk]]
+        self,
+        archived: ArchivedDocument,
+        batches: AsyncIterator[Sequence[EmbeddedChunk]],
+        generation: Generation,
     ) -> None:
         """Make an archived document the one version of its id, with the vectors that it has.
 
-        batches: its chunks, in order.
+        batches: its chunks, in order. generation: whose model they were found to be of.
 
         Raises:
             RestrictedKeyError: the credential is restricted to groups.
+            VectorsMovingError: another generation took over since; nothing is changed.
         """
         require_unrestricted(self._ctx)
         entry = replace(archived.entry, version=uuid.uuid4().hex)
         async with self._shared.lock(self._ctx, entry.document_id):
             with self._shared.writing(self._ctx):
-                async with self._claimed(entry.document_id, entry.version) as claim:
+                async with self._claims.claimed(entry.document_id, entry.version) as claim:
                     try:
                         # Its vectors are of the model of now, until it is published.
                         async with self._shared.publishing():
+                            if generation is not self._shared.generation:
+                                raise VectorsMovingError
                             await self._put_back(entry, archived.metadata, batches, claim)
                     except Exception:
                         await self._withdraw(claim)
@@ -212,42 +223,24 @@ class TenantIngestor:
         """A committed version that a store which was away has not shown is shown before it is
         called unchanged."""
         if await self._catalog.unfinished(document_id):
-            async with self._claimed(document_id) as claim:
+            async with self._claims.claimed(document_id) as claim:
                 await self._withdraw(claim)
-
-    @asynccontextmanager
-    async def _claimed(
-        self, document_id: str, version: str | None = None
-    ) -> AsyncGenerator[Claim, None]:
-        """The document, for this writer alone. What goes wrong is noted, for who comes next."""
-        claim = await self._claim(document_id, version)
-        try:
-            yield claim
-        except BaseException:
-            await self._catalog.let_go(claim)
-            raise
-
-    async def _claim(self, document_id: str, version: str | None = None) -> Claim:
-        """The document, once whoever writes it now has finished, or after some seconds never."""
-        deadline = time.monotonic() + _BUSY_SECONDS
-        while True:
-            try:
-                return await self._catalog.begin(document_id, version)
-            except DocumentBusyError:
-                if time.monotonic() > deadline:
-                    raise
-                await asyncio.sleep(_POLL_SECONDS)
 
     async def unchanged(self, document_id: str, source: str, groups: frozenset[str]) -> bool:
         """Whether the document is what a file of this digest gives: then it need not be read."""
         before = await self._catalog.get(document_id)
+        source = _signed(await self._shared.masking(self._ctx), source)
         if before is None or (before.source, before.groups) != (source, groups):
             return False
         return not await self._catalog.unfinished(document_id)
 
     async def list(self) -> list[CatalogEntry]:
-        """All documents, by id."""
-        return await self._catalog.list()
+        """All documents, by id; without `source` where they are masked: it names a file's text
+        and its masking, and the file alone says nothing."""
+        listed = await self._catalog.list()
+        if await self._shared.masking(self._ctx) is None:
+            return listed
+        return [replace(entry, source=None) for entry in listed]
 
     async def find(self, document_id: str) -> CatalogEntry | None:
         """One document, if there is one."""
@@ -275,41 +268,61 @@ class TenantIngestor:
         async with self._shared.lock(self._ctx, document_id):
             with self._shared.writing(self._ctx):
                 await self.get(document_id)
-                async with self._claimed(document_id) as claim, self._shared.publishing():
-                    self._shared.touched.add(self._ctx.tenant_id)
-                    await self._catalog.remove(claim)
-                    for store in self._shared.stores():
-                        await store.of(self._ctx).delete(document_id, versions=claim.versions)
-                    await self._catalog.finish(claim)
+                async with self._claims.claimed(document_id) as claim:
+                    await self._claims.settled(claim, lambda: self._removed(claim))
 
-    async def _written(self, document: Source, fingerprint: str, version: str, claim: Claim) -> int:
+    async def _removed(self, claim: Claim) -> None:
+        await self._catalog.remove(claim)
+        for store in self._shared.stores():
+            await store.of(self._ctx).delete(claim.document_id, versions=claim.versions)
+        await self._catalog.finish(claim)
+
+    async def _written(
+        self,
+        document: Source,
+        masking: DocumentMasking | None,
+        fingerprint: str,
+        version: str,
+        claim: Claim,
+    ) -> int:
         """Stage, commit, publish; again, if the vectors were made anew meanwhile."""
         while True:
             generation = self._shared.generation
             try:
-                chunks = await self._stage(generation, document, version, claim)
+                chunks = await self._stage(generation, document, masking, version, claim)
             except Exception:
                 if generation is self._shared.generation:
                     raise
                 continue  # its store and its model are closed
-            async with self._shared.publishing():
-                if generation is self._shared.generation:
-                    self._shared.touched.add(self._ctx.tenant_id)
-                    entry = _entry(document, version, fingerprint, chunks)
-                    await self._catalog.commit(entry, claim)
-                    collection = generation.store.of(self._ctx)
-                    await collection.publish(document.id, version, versions=claim.versions)
-                    return chunks
+            entry = _entry(document, masking, version, fingerprint, chunks)
+            published = partial(self._published, generation, entry, claim)
+            if await self._claims.settled(claim, published):
+                return chunks
+
+    async def _published(self, generation: Generation, entry: CatalogEntry, claim: Claim) -> bool:
+        """Commit and publish; False: another generation took over."""
+        if generation is not self._shared.generation:
+            return False
+        await self._catalog.commit(entry, claim)
+        collection = generation.store.of(self._ctx)
+        await collection.publish(entry.document_id, entry.version, versions=claim.versions)
+        return True
 
     async def _stage(
-        self, generation: Generation, document: Source, version: str, claim: Claim
+        self,
+        generation: Generation,
+        document: Source,
+        masking: DocumentMasking | None,
+        version: str,
+        claim: Claim,
     ) -> int:
         collection = generation.store.of(self._ctx)
         staged = DocumentVersion(
             document.id, version, document.title, document.metadata, document.groups
         )
         chunks, renewed = 0, time.monotonic()
-        async with aclosing(embedded(document, generation)) as batches:
+        mask = None if masking is None else masking.begin()
+        async with aclosing(embedded(document, generation, mask)) as batches:
             async for batch in batches:
                 if time.monotonic() - renewed > CLAIM_SECONDS / 4:
                     await self._catalog.renew(claim)
@@ -331,7 +344,14 @@ class TenantIngestor:
             await self._catalog.finish(claim)
 
 
-def _entry(document: Source, version: str, fingerprint: str, chunks: int) -> CatalogEntry:
+def _signed(masking: DocumentMasking | None, digest: str) -> str:
+    """Masked otherwise, a document is another one."""
+    return digest if masking is None else masking.signed(digest)
+
+
+def _entry(
+    document: Source, masking: DocumentMasking | None, version: str, fingerprint: str, chunks: int
+) -> CatalogEntry:
     return CatalogEntry(
         document.id,
         document.title,
@@ -340,5 +360,5 @@ def _entry(document: Source, version: str, fingerprint: str, chunks: int) -> Cat
         chunks,
         datetime.now(UTC),
         document.groups,
-        document.source,
+        document.source and _signed(masking, document.source),
     )

@@ -7,10 +7,12 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from itertools import islice
 
+from isolation.masking.documents import DocumentMask
 from rag.ahead import ahead
 from rag.documents import Chunk, EmbeddedChunk, Source
 from rag.embedding.port import Embedder
 from rag.generation import Generation
+from rag.masked_source import MaskedSource
 from rag.splitting import Splitter
 
 # Enough that the embedder finds texts of like length in it, and little enough to hold four of.
@@ -18,23 +20,29 @@ BATCH = 256
 
 
 async def embedded(
-    document: Source, generation: Generation
+    document: Source, generation: Generation, mask: DocumentMask | None = None
 ) -> AsyncGenerator[list[EmbeddedChunk], None]:
-    """The document's chunks with their vectors, in order.
+    """The document's chunks with their vectors, in order; under `mask`, none of them in clear.
 
     While a batch is written, the next one is embedded, and the one after it is split; the embedder,
     which is what takes the time, does not wait.
     """
     async with (
-        aclosing(ahead(_split(document, generation.splitter))) as chunks,
+        aclosing(ahead(_split(document, generation.splitter, mask))) as chunks,
         aclosing(ahead(_embedded(chunks, generation.embedder))) as batches,
     ):
         async for batch in batches:
             yield batch
 
 
-async def _split(document: Source, splitter: Splitter) -> AsyncIterator[list[Chunk]]:
-    chunks = splitter.split(document)
+async def _split(
+    document: Source, splitter: Splitter, mask: DocumentMask | None
+) -> AsyncIterator[list[Chunk]]:
+    if mask is None:
+        chunks = splitter.split(document)
+    else:
+        masked = await MaskedSource.of(document, mask)
+        chunks = map(masked.valued, splitter.split(masked))
     # Off the event loop: splitting is the processor's work.
     while batch := await asyncio.to_thread(lambda: list(islice(chunks, BATCH))):
         yield batch

@@ -9,10 +9,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Protocol
 
-from llama_index.core.node_parser import SentenceSplitter
+from rag.documents import Chunk
 
-from rag.documents import Chunk, Source
+if TYPE_CHECKING:
+    from llama_index.core.node_parser import SentenceSplitter
 
 _HEADING = re.compile(r"(#{1,6})\s+(.+?)\s*#*\s*")
 _FENCE = re.compile(r"\s*(```|~~~)")
@@ -28,21 +31,40 @@ class Section:
     text: str
 
 
+class Titled(Protocol):
+    """What is split: a document, or what became of it."""
+
+    @property
+    def title(self) -> str:
+        """Part of every chunk."""
+
+    def lines(self) -> Iterator[str]:
+        """The text's lines, with their ends."""
+
+
 class Splitter:
     """Cuts documents into chunks of at most about `max_tokens` tokens of the embedding model."""
 
     def __init__(self, count_tokens: Callable[[str], int], *, max_tokens: int = 200) -> None:
-        self._splitter = SentenceSplitter(
-            chunk_size=max_tokens,
-            chunk_overlap=max_tokens // 10,
-            tokenizer=lambda text: [0] * count_tokens(text),
+        self._count_tokens = count_tokens
+        self._max_tokens = max_tokens
+
+    @cached_property
+    def _sentences(self) -> SentenceSplitter:
+        # Importing it takes seconds: a process that splits nothing goes without.
+        from llama_index.core.node_parser import SentenceSplitter
+
+        return SentenceSplitter(
+            chunk_size=self._max_tokens,
+            chunk_overlap=self._max_tokens // 10,
+            tokenizer=lambda text: [0] * self._count_tokens(text),
         )
 
-    def split(self, document: Source) -> Iterator[Chunk]:
+    def split(self, document: Titled) -> Iterator[Chunk]:
         """The document's chunks in order; at least one. They are made as they are asked for."""
         ordinal = 0
         for section in sections(document.lines()):
-            for piece in self._splitter.split_text(section.text):
+            for piece in self._sentences.split_text(section.text):
                 yield Chunk(ordinal, _with_path(document.title, section.path, piece))
                 ordinal += 1
         if not ordinal:

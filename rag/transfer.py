@@ -74,16 +74,19 @@ class TenantTransfer:
 
         Raises:
             ArchiveError: it is damaged, or of another tenant or model; nothing was restored.
+            VectorsMovingError: a re-embedding took over meanwhile; each document is whole, the old
+                one or the archived one.
         """
         require_operator(operator, "restoring a tenant")
         require_unrestricted(ctx)
         header = await asyncio.to_thread(checked, path)
+        generation = self._ingestor.generation
         self._check(header, archived_as)
         documents, chunks = self._ingestor.of(ctx), 0
         restored = 0
         reading = _Reading(contents(path, header))
         while (archived := reading.document()) is not None:
-            await documents.put_back(archived, reading.chunks(archived.entry.chunks))
+            await documents.put_back(archived, reading.chunks(archived.entry.chunks), generation)
             restored, chunks = restored + 1, chunks + archived.entry.chunks
         return Restored(restored, chunks)
 

@@ -1,25 +1,27 @@
 """Logs: one JSON object a line, for machines and for the operator at three in the morning.
 
-No prompt, document or key may reach them. So errors are logged by kind and place; their text, which
-may quote anything, is dropped, for libraries' errors too.
+No prompt, document or key may reach them. So a line holds known fields of known shapes
+(`serving/log_fields.py`), and errors are logged by kind and place; their text, which may quote
+anything, is dropped, for libraries' errors too.
 """
 
 from __future__ import annotations
 
 import logging
 import os
-import traceback
+import sys
 from collections.abc import MutableMapping
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import orjson
 import structlog
 
+from serving.crashes import places
+from serving.log_fields import of_a_library, only_known
+
 _BYTES, _FILES = 20_000_000, 3
-_FRAMES = 8
 
 
 def log_to(path: Path) -> None:
@@ -31,7 +33,7 @@ def log_to(path: Path) -> None:
     before: list[structlog.typing.Processor] = [
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
-        _errors_without_text,
+        _without_text,
     ]
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
@@ -43,6 +45,7 @@ def log_to(path: Path) -> None:
         )
     )
     logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
+    logging.captureWarnings(True)
     logging.getLogger("serving").setLevel(logging.INFO)
     structlog.configure(
         processors=[*before, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
@@ -56,20 +59,25 @@ def _json(event: Any, **_: Any) -> str:
     return orjson.dumps(event, default=lambda value: type(value).__name__).decode()
 
 
-def _errors_without_text(
+def _without_text(
     logger: Any, name: str, event: MutableMapping[str, Any]
 ) -> MutableMapping[str, Any]:
     info = event.pop("exc_info", None)
-    record: logging.LogRecord | None = event.get("_record")
-    if record is not None:
+    event.pop("stack_info", None)
+    record: logging.LogRecord | None = event.pop("_record", None)
+    own = event.pop("_from_structlog", None)
+    if record is None:
+        kept = only_known(event)
+    else:
         info = info or record.exc_info
         record.exc_info = record.exc_text = record.stack_info = None
+        said = {field: event[field] for field in ("level", "timestamp") if field in event}
+        kept = of_a_library(record) | said
+    if info is True:
+        info = sys.exc_info()
+    if isinstance(info, BaseException):
+        info = (type(info), info, info.__traceback__)
     if isinstance(info, tuple) and info[0] is not None:
-        event["error"] = info[0].__name__
-        event["at"] = _places(info[2])
-    return event
-
-
-def _places(trace: TracebackType | None) -> list[str]:
-    frames = traceback.extract_tb(trace)[-_FRAMES:]
-    return [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames]
+        kept |= {"error": info[0].__name__, "at": places(info[2])}
+    # What the formatter needs, and takes out again.
+    return kept if record is None else kept | {"_record": record, "_from_structlog": own}

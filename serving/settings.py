@@ -60,6 +60,7 @@ class Settings(BaseSettings):
     engine_start_seconds: float = Field(600.0, gt=0)
     engine_port: int = Field(0, ge=0, le=65535)
     engine_trust: Path | None = None
+    engine_kernels: Literal["int8", "float32", "stock"] = "int8"
     engine_key_number: int = Field(1, ge=1)
     kv_scrub: Switch = "on"
 
@@ -77,6 +78,7 @@ class Settings(BaseSettings):
     retrieval: Switch = "on"
     masking: Switch = "on"
     masking_workers: int = Field(1, ge=1, le=64)
+    masking_recognizers: list[str] = []
     refusal: Switch = "on"
     refusal_threshold: float = Field(0.27, ge=0, le=1)
     refusal_text: str = Field(

@@ -14,9 +14,11 @@ from evals.cli import quality
 from evals.cli.bench_engine import engine
 from evals.cli.bench_engine_cache import engine_cache
 from evals.cli.bench_ingest import ingest
+from evals.cli.bench_long_prefill import long_prefill
 from evals.cli.bench_masking import masking
 from evals.cli.bench_prefix import prefix
 from evals.cli.bench_retrieval import retrieval
+from evals.cli.bench_timing import timing
 from evals.performance.gateway import measure, planned
 from evals.performance.load import LoadError
 from evals.report import write
@@ -30,6 +32,8 @@ app.command()(engine)
 app.command("engine-cache")(engine_cache)
 app.command("quality")(quality.command)
 app.command()(prefix)
+app.command()(timing)
+app.command("long-prefill")(long_prefill)
 
 
 @app.command()

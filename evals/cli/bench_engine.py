@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
+from evals.performance import rounding
 from evals.performance.engine import measure
 from evals.report import write
 from serving.cli.engine import Model, prepared, worker_of
@@ -21,14 +22,21 @@ def engine(
     rounds: Annotated[int, typer.Option(min=1, help="Rounds; medians are reported.")] = 7,
     save: Annotated[Path | None, typer.Option("--out", help="Write the result as JSON.")] = None,
 ) -> None:
-    """Our engine on this machine beside SGLang as it is: tokens per second."""
+    """Our engine on this machine beside the plain recipe: tokens per second."""
     settings = load_settings()
     worker = worker_of(settings, prepared(settings, model))
     with err.status("starting") as status:
         phases = asyncio.run(measure(worker, rounds, status.update))
-    table = Table("phase", "SGLang as it is, tokens/s", "ours, tokens/s", "times")
+        status.update("predictions with rounded weights")
+        quality = rounding.measure(worker)
+    table = Table("phase", "the recipe, tokens/s", "ours, tokens/s", "times")
     for phase, cell in phases.items():
-        table.add_row(phase, *(str(cell[name]) for name in ("stock", "ours", "times")))
+        table.add_row(phase, *(str(cell[name]) for name in ("recipe", "ours", "times")))
     out.print(table)
+    out.print(
+        f"perplexity {quality['perplexity_exact']}, with weights of eight bits "
+        f"{quality['perplexity_rounded']}; the same first choice at "
+        f"{100 * quality['same_first_choice']:.1f}% of {quality['tokens']} tokens"
+    )
     if save is not None:
-        write(save, {"model": model.value, "phases": phases})
+        write(save, {"model": model.value, "phases": phases, "rounding": quality})

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.table import Table
 
+from evals.privacy.first_token import Gateway
 from evals.privacy.masking import Plan, measure
 from evals.report import write
 from serving.cli.output import err, fail, out
@@ -20,16 +22,21 @@ def masking(
         Path | None, typer.Option(help="A folder with db.json: users, orders and products.")
     ] = None,
     seed: Annotated[int, typer.Option(help="Of all that is drawn.")] = 6,
+    gateway: Annotated[
+        str | None,
+        typer.Option(help="URL of a gateway on a real engine; its key in BULKHEAD_ADMIN_KEY."),
+    ] = None,
     save: Annotated[Path | None, typer.Option("--out", help="Write the result as JSON.")] = None,
 ) -> None:
     """What masking finds, and what it leaves alone, with stock Presidio beside it.
 
     The exit status is 1 where a threshold is missed.
     """
+    target = None if gateway is None else Gateway(gateway, os.environ.get("BULKHEAD_ADMIN_KEY", ""))
     with err.status("starting") as status:
-        result = measure(Plan(messages, clean, seed, data), status.update)
+        result = measure(Plan(messages, clean, seed, data, target), status.update)
     out.print(_masking_table(result))
-    for name in ("generated", "retail"):
+    for name in ("generated", "retail", "first_token"):
         if "skipped" in result[name]:
             fail(f"Not measured: {name}. {result[name]['skipped']}")
     if save is not None:

@@ -38,6 +38,11 @@ def _prefix_table(result: dict[str, Any]) -> Table:
     table.add_row("hit rate in chats", *_ends(chats, "hit_rate"))
     table.add_row("quiet tenants' hit rate alone", *_ends(flood, "alone"))
     table.add_row("the same after a flood", *_ends(flood, "after"))
+    slots = result["released_slots"]
+    shown = (
+        f"{slots[name]['dirty']} of {slots[name]['free']}" for name in ("scrub_off", "scrub_on")
+    )
+    table.add_row("free slots that hold data", "", *shown)
     for phase, sides in result["speed"].items():
         cells = (sides[name] for name in ("stock", "scrub_off", "scrub_on"))
         texts = (f"{c['tokens_per_second']} ({100 * c['cost']:+.1f}%)" for c in cells)

@@ -12,11 +12,16 @@ from rich.table import Table
 
 from evals.contract.checks import Checks, Verdict
 from evals.contract.suite import EXIT_STATUS, PROBES, as_json, run, verdict
-from evals.contract.target import Account, reached
+from evals.contract.target import Account, MemberAccount, reached
 from evals.report import write
 from serving.cli.output import err, out
 
-_COLOURS = {Verdict.held: "green", Verdict.leak: "bold red", Verdict.unjudged: "yellow"}
+_COLOURS = {
+    Verdict.held: "green",
+    Verdict.leak: "bold red",
+    Verdict.unjudged: "yellow",
+    Verdict.skipped: "dim",
+}
 
 
 def command(
@@ -24,6 +29,13 @@ def command(
     tenant: Annotated[
         list[str], typer.Option(help="NAME=@FILE, twice: two tenants, each with its key's file.")
     ],
+    member: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="TENANT:GROUP=@FILE: a key of one of the two that is restricted to a group "
+            "('bulkhead key issue TENANT --group GROUP'). Without one, groups are not judged."
+        ),
+    ] = None,
     save: Annotated[Path | None, typer.Option("--json", help="Write the result as JSON.")] = None,
 ) -> None:
     """Attack a deployment's tenant boundaries from outside, as two of its tenants.
@@ -38,7 +50,9 @@ def command(
         raise typer.BadParameter("--tenant NAME=@FILE is needed twice, with two names.")
     if accounts[0].key == accounts[1].key:
         raise typer.BadParameter("both tenants have the same key: nothing would be judged.")
-    results = asyncio.run(_run(target, *accounts))
+    names = {account.name for account in accounts}
+    members = [_member(given, names) for given in member or []]
+    results = asyncio.run(_run(target, (accounts[0], accounts[1]), members))
     _show(results)
     if save is not None:
         write(save, as_json(target, results))
@@ -47,20 +61,36 @@ def command(
 
 def _account(given: str) -> Account:
     name, _, file = given.partition("=")
-    # From a file: an argument can be read by every process of the machine.
     if not name or not file.startswith("@"):
         raise typer.BadParameter("--tenant is NAME=@FILE, and the key stands in the file.")
+    return Account(name, _key(name, file))
+
+
+def _member(given: str, tenants: set[str]) -> MemberAccount:
+    name, _, file = given.partition("=")
+    tenant, _, group = name.partition(":")
+    if not group or not file.startswith("@"):
+        raise typer.BadParameter("--member is TENANT:GROUP=@FILE, and the key stands in the file.")
+    if tenant not in tenants:
+        raise typer.BadParameter(f"--member {name}: {tenant} is none of the two tenants.")
+    return MemberAccount(tenant, group, _key(name, file))
+
+
+def _key(name: str, file: str) -> str:
+    # From a file: an argument can be read by every process of the machine.
     try:
         key = Path(file[1:]).read_text().strip()
     except (OSError, UnicodeDecodeError):
         raise typer.BadParameter(f"the key file of {name} cannot be read.") from None
     if not key.isascii() or len(key.split()) != 1:
         raise typer.BadParameter(f"the key file of {name} does not hold one key.")
-    return Account(name, key)
+    return key
 
 
-async def _run(target: str, a: Account, b: Account) -> dict[str, Checks]:
-    async with reached(target, a, b) as pair:
+async def _run(
+    target: str, accounts: tuple[Account, Account], members: list[MemberAccount]
+) -> dict[str, Checks]:
+    async with reached(target, *accounts, members=members) as pair:
         with err.status("probing") as status:
             return await run(pair, lambda name: status.update(f"probing: {name}"))
 
@@ -74,6 +104,8 @@ def _show(results: dict[str, Checks]) -> None:
         table.add_row(name, f"[{colour}]{checks.verdict}[/]", *counts)
     out.print(table)
     for name, checks in results.items():
+        if checks.skipped is not None:
+            out.print(f"skipped: {name}: {checks.skipped}", markup=False)
         for finding in checks.findings:
             label = "LEAK" if finding.kind is Verdict.leak else "not judged"
             details = "; ".join(filter(None, (finding.seen, finding.request)))

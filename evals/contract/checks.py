@@ -9,8 +9,12 @@ from typing import Any
 
 
 class Verdict(StrEnum):
-    """Of one probe, worst last but one: a leak weighs more than what could not be judged."""
+    """Of one probe, worst last: a leak weighs more than what could not be judged.
 
+    skipped: what the probe needs was not given.
+    """
+
+    skipped = "skipped"
     held = "held"
     unjudged = "unjudged"
     leak = "leak"
@@ -37,6 +41,11 @@ class Checks:
     controls: int = 0
     boundaries: int = 0
     findings: list[Finding] = field(default_factory=list)
+    skipped: str | None = None
+
+    def skip(self, reason: str) -> None:
+        """Nothing is judged, for want of what the caller did not give."""
+        self.skipped = reason
 
     def control(self, what: str, works: bool, seen: str = "") -> bool:
         """What an honest caller must be able to do. Without it, a boundary that holds says nothing:
@@ -54,10 +63,13 @@ class Checks:
 
     @property
     def verdict(self) -> Verdict:
-        """A leak if any boundary broke; else unjudged if a control failed, or nothing was asked."""
+        """A leak if any boundary broke; else unjudged if a control failed, or nothing was asked
+        though it could have been."""
         kinds = {finding.kind for finding in self.findings}
         if Verdict.leak in kinds:
             return Verdict.leak
+        if self.skipped is not None and not kinds:
+            return Verdict.skipped
         complete = self.controls and self.boundaries
         return Verdict.held if complete and not kinds else Verdict.unjudged
 
@@ -68,4 +80,4 @@ class Checks:
             "controls": self.controls,
             "boundaries": self.boundaries,
             "findings": [asdict(finding) for finding in self.findings],
-        }
+        } | ({} if self.skipped is None else {"skipped": self.skipped})

@@ -8,9 +8,10 @@ with the secret, its citations are judged alone: an answer that repeats its ques
 from __future__ import annotations
 
 import secrets
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import quote
 
 from evals.contract.target import Pair, Tenant, UnjudgedError
@@ -62,25 +63,27 @@ async def planted(pair: Pair) -> AsyncGenerator[dict[str, Plant], None]:
             f"{document_id} of {tenant.name}"
             for tenant in (pair.a, pair.b)
             for document_id in sorted(ids)
-            if not await _removed(tenant, document_id)
+            if not await removed(tenant, document_id)
         ]
     if stays:
         raise UnjudgedError(f"what was planted cannot be removed: {', '.join(stays)}")
 
 
-async def put(tenant: Tenant, document_id: str, text: str) -> None:
-    """Give the tenant a document.
+async def put(tenant: Tenant, document_id: str, text: str, groups: Sequence[str] = ()) -> None:
+    """Give the tenant a document, of these groups.
 
     Raises:
         UnjudgedError: the target does not take it.
     """
-    body = {"id": document_id, "title": "Return codes", "text": text}
+    body: dict[str, Any] = {"id": document_id, "title": "Return codes", "text": text}
+    if groups:
+        body["groups"] = list(groups)
     reply = await tenant.send("POST", "/v1/documents", body)
     if not reply.is_success:
         raise UnjudgedError(f"POST /v1/documents answers {reply.status_code}")
 
 
-async def _removed(tenant: Tenant, document_id: str) -> bool:
+async def removed(tenant: Tenant, document_id: str) -> bool:
     """Whether it is gone; one that cannot be removed does not keep the others."""
     try:
         reply = await tenant.send("DELETE", document_path(document_id))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -28,6 +28,18 @@ class Account:
 
     def __repr__(self) -> str:
         return f"Account(name={self.name!r})"
+
+
+@dataclass(frozen=True, slots=True)
+class MemberAccount:
+    """A further key of a tenant, which sees what is of one group or of none."""
+
+    tenant: str
+    group: str
+    key: str
+
+    def __repr__(self) -> str:
+        return f"MemberAccount(tenant={self.tenant!r}, group={self.group!r})"
 
 
 @dataclass(slots=True)
@@ -87,6 +99,17 @@ class Tenant:
 
 
 @dataclass(frozen=True, slots=True)
+class Member:
+    """A key of one group: `key` asks with it, `owner` is its tenant without the restriction, and
+    `other` the other tenant."""
+
+    group: str
+    key: Tenant
+    owner: Tenant
+    other: Tenant
+
+
+@dataclass(frozen=True, slots=True)
 class Pair:
     """Two tenants of one target. `nonce` is new in each run: nothing of an earlier one is met."""
 
@@ -94,6 +117,7 @@ class Pair:
     b: Tenant
     nonce: str
     trace: Trace
+    members: tuple[Member, ...] = ()
 
     @property
     def directions(self) -> tuple[tuple[Tenant, Tenant], tuple[Tenant, Tenant]]:
@@ -103,7 +127,11 @@ class Pair:
 
 @asynccontextmanager
 async def reached(
-    url: str, a: Account, b: Account, transport: httpx.AsyncBaseTransport | None = None
+    url: str,
+    a: Account,
+    b: Account,
+    transport: httpx.AsyncBaseTransport | None = None,
+    members: Sequence[MemberAccount] = (),
 ) -> AsyncGenerator[Pair, None]:
     """Both tenants' connections. `transport`: for a target inside this process."""
     trace = Trace()
@@ -114,7 +142,14 @@ async def reached(
             client = httpx.AsyncClient(base_url=url, timeout=_TIMEOUT, transport=transport)
             return Tenant(account, await stack.enter_async_context(client), trace)
 
-        yield Pair(await tenant(a), await tenant(b), secrets.token_hex(4), trace)
+        async def member(account: MemberAccount) -> Member:
+            key = await tenant(Account(f"{account.tenant}:{account.group}", account.key))
+            owner, other = (one, two) if account.tenant == one.name else (two, one)
+            return Member(account.group, key, owner, other)
+
+        one, two = await tenant(a), await tenant(b)
+        restricted = tuple([await member(account) for account in members])
+        yield Pair(one, two, secrets.token_hex(4), trace, restricted)
 
 
 def results(reply: httpx.Response) -> list[dict[str, Any]]:

@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Generator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
@@ -24,11 +24,12 @@ _BULKHEAD = Path(sys.executable).with_name("bulkhead")
 
 @dataclass(frozen=True, slots=True)
 class Deployment:
-    """The same stub, directly and through the gateway."""
+    """The same stub, directly and through the gateway, whose operator has `admin_key`."""
 
     direct: Target
     gateway: Target
     placement: str
+    admin_key: str = field(repr=False)
 
 
 @contextmanager
@@ -59,7 +60,7 @@ def deployed(folder: Path, settings: Mapping[str, str]) -> Generator[Deployment,
             )
         _until_ready(gateway, url, folder / "gateway.txt")
         direct = Target(stub_url, "none", "m")
-        yield Deployment(direct, Target(url, _new_tenant(url, admin), "base"), placement)
+        yield Deployment(direct, Target(url, _new_tenant(url, admin), "base"), placement, admin)
 
 
 @contextmanager

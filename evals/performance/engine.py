@@ -1,4 +1,4 @@
-"""Our engine's speed beside SGLang's on the same CPU: one stream, eight, a prompt, a cached one."""
+"""Our engine's speed beside the plain recipe's: one stream, eight, a prompt, a cached one."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from evals.performance.engine_side import (
     ratio_of_rounds,
     running_sides,
 )
+from evals.performance.recipe import recipe
 from isolation.namespaces import Namespace
 from isolation.testing.contexts import tenant_for_tests
 from serving.engine.client import EngineClient
@@ -25,20 +26,20 @@ _CONTEXT, _TOKENS = 200, 48
 
 
 async def measure(worker: Worker, rounds: int, progress: Progress) -> dict[str, Any]:
-    """Tokens per second of each phase and side, and how many times SGLang's rate ours is."""
+    """Tokens per second of each phase and side, and how many times the recipe's rate ours is."""
     phases = {
         "decode, 1 stream": _one,
         "decode, 8 streams": _eight,
         "prefill": _prefill,
         "prefill after a cached prefix": _cached,
     }
-    async with running_sides(worker, progress, {"ours": True}) as sides:
+    async with running_sides(worker, progress, {"ours": True}, {"recipe": recipe}) as sides:
         rates = await in_turns(sides, phases, rounds, progress)
     return {
         phase: {
-            "stock": round(statistics.median(measured["stock"]), 1),
+            "recipe": round(statistics.median(measured["recipe"]), 1),
             "ours": round(statistics.median(measured["ours"]), 1),
-            "times": round(ratio_of_rounds(measured["ours"], measured["stock"]), 2),
+            "times": round(ratio_of_rounds(measured["ours"], measured["recipe"]), 2),
         }
         for phase, measured in rates.items()
     }

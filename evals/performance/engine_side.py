@@ -94,20 +94,23 @@ class Asker:
 
 @asynccontextmanager
 async def running_sides(
-    worker: Worker, progress: Progress, ours: Mapping[str, bool]
+    worker: Worker,
+    progress: Progress,
+    ours: Mapping[str, bool],
+    others: Mapping[str, Callable[[Command], Command]],
 ) -> AsyncGenerator[dict[str, EngineClient], None]:
-    """SGLang as it is (`stock`) and our engine, both running; `ours`: its clients, and whether each
-    has its slots scrubbed."""
+    """Our engine and others without the plugin, all running; `ours`: its clients, and whether each
+    has its slots scrubbed. others: how each is started instead."""
     signer = ProofSigner(secrets.token_bytes(32), secrets.token_bytes(32))
     async with AsyncExitStack() as stack:
         sides: dict[str, EngineClient] = {}
-        for names, changed in (({"stock": False}, stock), (ours, lambda command: command)):
+        plans = [({name: False}, how, StockClient) for name, how in others.items()]
+        for names, changed, make in (*plans, (ours, lambda command: command, EngineClient)):
             progress(f"starting: {', '.join(names)}")
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
             launched = await stack.enter_async_context(
                 running_engine(worker, folder, signer, changed)
             )
-            make = StockClient if changed is stock else EngineClient
             for name, scrub in names.items():
                 client = make(
                     launched.url,

@@ -9,7 +9,9 @@ import asyncio
 import secrets
 import statistics
 import time
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
 from typing import Any
 
 from evals.performance.engine_side import (
@@ -19,6 +21,7 @@ from evals.performance.engine_side import (
     in_turns,
     ratio_of_rounds,
     running_sides,
+    stock,
 )
 from isolation.namespaces import Namespace
 from isolation.testing.contexts import operator_for_tests, tenant_for_tests
@@ -39,14 +42,34 @@ class Plan:
 
 async def measure(worker: Worker, plan: Plan, progress: Progress) -> dict[str, Any]:
     """Hit rates and speeds of every side."""
-    async with running_sides(worker, progress, {"scrub_off": False, "scrub_on": True}) as sides:
-        result: dict[str, Any] = {"chats": {}, "flood": {}}
-        for what, workload in (("chats", _chats), ("flood", _flood)):
-            for name in ("stock", "scrub_on"):
-                progress(f"{what}: {name}")
-                await sides[name].ask(operator_for_tests(), "POST /flush_cache")
-                result[what][name] = await workload(sides[name], plan)
-        return result | {"speed": await _speed(sides, plan, progress)}
+    async with running(worker, progress) as sides:
+        return await measured(sides, plan, progress)
+
+
+@asynccontextmanager
+async def running(
+    worker: Worker, progress: Progress
+) -> AsyncGenerator[dict[str, EngineClient], None]:
+    """SGLang as it is, and our engine with scrubbing on and off."""
+    ours = {"scrub_off": False, "scrub_on": True}
+    # Else faster kernels would hide what tenancy costs.
+    plain = replace(worker, kernels="stock")
+    async with running_sides(plain, progress, ours, {"stock": stock}) as sides:
+        yield sides
+
+
+async def measured(
+    sides: dict[str, EngineClient], plan: Plan, progress: Progress
+) -> dict[str, Any]:
+    """Hit rates and speeds of sides that run."""
+    result: dict[str, Any] = {"chats": {}, "flood": {}}
+    for what, workload in (("chats", _chats), ("flood", _flood)):
+        for name in ("stock", "scrub_on"):
+            progress(f"{what}: {name}")
+            await sides[name].ask(operator_for_tests(), "POST /flush_cache")
+            result[what][name] = await workload(sides[name], plan)
+    result["released_slots"] = await _released(sides, plan, progress)
+    return result | {"speed": await _speed(sides, plan, progress)}
 
 
 def _asker(client: EngineClient, name: str) -> Asker:
@@ -93,6 +116,22 @@ async def _flood(client: EngineClient, plan: Plan) -> dict[str, Any]:
     return {"alone": alone, "after": after, "flood_tokens": flood}
 
 
+async def _released(
+    sides: dict[str, EngineClient], plan: Plan, progress: Progress
+) -> dict[str, dict[str, int]]:
+    """Free slots after a flood, and how many of them hold anything; without scrubbing: the control,
+    which shows that what is read is what tenants wrote."""
+    found: dict[str, dict[str, int]] = {}
+    for name in ("scrub_on", "scrub_off"):
+        progress(f"released slots: {name}")
+        await sides[name].ask(operator_for_tests(), "POST /flush_cache")
+        await _flood(sides[name], plan)
+        audit = await sides[name].ask(operator_for_tests(), "GET /bulkhead/v1/audit")
+        ranks = audit["ranks"]
+        found[name] = {key: sum(rank[key] for rank in ranks) for key in ("free", "dirty")}
+    return found
+
+
 def _rate(answers: list[Answer]) -> float:
     cached = sum(answer.usage.cached for answer in answers)
     return round(cached / sum(answer.usage.prompt for answer in answers), 4)
@@ -102,10 +141,11 @@ async def _speed(sides: dict[str, EngineClient], plan: Plan, progress: Progress)
     """Tokens per second, the median of all rounds, and each side's cost against stock."""
     phases = {"prefill": _prefill, "decode": _decode}
     rates = await in_turns(sides, phases, plan.rounds, progress)
-    return {phase: _compared(measured) for phase, measured in rates.items()}
+    return {phase: compared(measured) for phase, measured in rates.items()}
 
 
-def _compared(measured: dict[str, list[float]]) -> dict[str, Any]:
+def compared(measured: dict[str, list[float]]) -> dict[str, Any]:
+    """Each side's median, and its cost against `stock` in the same rounds."""
     return {
         name: {
             "tokens_per_second": round(statistics.median(rates), 1),

@@ -15,28 +15,33 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from evals.privacy import hard, stalls
+from evals.privacy import context, first_token, hard, stalls
 from evals.privacy.clean import BRANDS, clean
+from evals.privacy.first_token import Gateway
 from evals.privacy.retail import products, retail
 from evals.privacy.samples import DEVELOPMENT, HELD_OUT, Sample
 from evals.privacy.scores import Scores, rate
 from evals.privacy.thresholds import judged
-from isolation.masking.detector import VERSION, PresidioDetector
+from isolation.masking.detector import PresidioDetector
+from isolation.masking.entities import VERSION
 from isolation.masking.findings import Detector, without_overlaps
 from isolation.masking.stock import StockPresidio
 
 _TURN = 200  # characters
+_REQUESTS = 40
 _PRICES = ("$49.99", "59 euros", "NOK 1,299", "£24.50")
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How much: messages of each half, and the seed of all that is drawn."""
+    """How much: messages of each half, and the seed of all that is drawn. gateway: one that runs
+    on a real engine; None, nothing is measured through one."""
 
     messages: int
     clean: int
     seed: int
     data: Path | None
+    gateway: Gateway | None = None
 
 
 def measure(plan: Plan, progress: Callable[[str], object]) -> dict[str, Any]:
@@ -62,7 +67,11 @@ def measure(plan: Plan, progress: Callable[[str], object]) -> dict[str, Any]:
     progress("latency")
     result["turn_of_200_characters"] = _latencies(detectors)
     progress("the event loop beside it")
-    result["event_loop"] = asyncio.run(stalls.measure())
+    result["event_loop"] = stalls.measured()
+    progress("passages")
+    result["context"] = asyncio.run(context.measure())
+    progress("the first token")
+    result["first_token"] = _first_token(plan.gateway)
     result["thresholds"] = judged(result)
     return result
 
@@ -79,6 +88,12 @@ def _sets(plan: Plan) -> Iterable[tuple[str, list[Sample] | dict[str, Any]]]:
         yield "retail", {"skipped": "no --data FOLDER with a db.json of users and orders"}
     else:
         yield "retail", retail(plan.data, plan.messages, plan.seed)
+
+
+def _first_token(gateway: Gateway | None) -> dict[str, Any]:
+    if gateway is None:
+        return {"skipped": "no --gateway URL of a gateway on a real engine"}
+    return asyncio.run(first_token.measure(gateway, _REQUESTS))
 
 
 def _compared(detectors: dict[str, Detector], samples: Sequence[Sample]) -> dict[str, Any]:

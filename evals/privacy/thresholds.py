@@ -16,6 +16,8 @@ _RECALL = {
     "POSTAL_CODE": 0.85,
 }
 _PRECISION, _HARD, _ALARMS, _MILLISECONDS, _GAP = 0.85, 0.9, 0.02, 25.0, 20.0
+# Of 8,000 characters of passages: less than a timer tells of a turn that is analysed.
+_CONTEXT, _FIRST_TOKEN = 1.0, 1.1
 
 
 def judged(result: dict[str, Any]) -> list[dict[str, Any]]:
@@ -43,6 +45,11 @@ def judged(result: dict[str, Any]) -> list[dict[str, Any]]:
     rows.append(_row("a turn of 200 characters, p50 ms", times["ours"]["p50_ms"], limit, most=True))
     gap = result["event_loop"]["in_a_process"]["max_gap_ms"]
     rows.append(_row("longest gap of the event loop, ms", gap, _GAP, most=True))
+    added = result["context"]["added_ms"]
+    rows.append(_row("added by 8,000 characters of passages, ms", added, _CONTEXT, most=True))
+    if "skipped" not in result["first_token"]:
+        ratio = result["first_token"]["ratio_of_p50"]
+        rows.append(_row("first token, with masking to without", ratio, _FIRST_TOKEN, most=True))
     return rows
 
 

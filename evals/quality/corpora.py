@@ -15,7 +15,8 @@ from isolation.context import TenantContext
 from isolation.errors import BulkheadError
 from isolation.tenant_id import tenant_id
 from rag.documents import Document, Passage
-from rag.reading.reader import KINDS, read_bytes
+from rag.reading.kinds import KINDS
+from rag.reading.reader import read_bytes
 from serving.embedded.core import Core
 
 SUPPORT, TWIN = "support_kb", "support_kb_twin"

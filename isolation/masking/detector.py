@@ -38,8 +38,6 @@ _MAKERS = (
 # Plain digits with a check digit: one article number in ten passes, so the word must stand before.
 _BY_CUE_ALONE = frozenset({"UK_NHS", "PL_PESEL", "IN_AADHAAR"})
 _THRESHOLD = 0.4
-# Part of what findings are cached by: change it with every change of what is found.
-VERSION = "2"
 
 
 class PresidioDetector:

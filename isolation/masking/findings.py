@@ -18,13 +18,25 @@ class Finding:
 
 
 class Detector(Protocol):
-    """Finds personal data, by rules or by a model such as GLiNER. May be slow."""
+    """Finds personal data, by rules or by a model such as GLiNER. May be slow. No text that it is
+    given holds half a character (a lone surrogate)."""
 
     def find(self, text: str, locale: str | None = None) -> list[Finding]:
         """All findings, in any order; they may overlap.
 
         locale: the country (ISO 3166-1) that numbers without a country code are of, if known.
         """
+
+
+class Analyzer(Protocol):
+    """A detector that is asked without blocking the event loop."""
+
+    @property
+    def version(self) -> str:
+        """Changes whenever the same text may be found to hold something else."""
+
+    async def find(self, text: str, locale: str | None) -> list[Finding]:
+        """All findings, in any order; they may overlap."""
 
 
 def without_overlaps(findings: Iterable[Finding]) -> list[Finding]:

@@ -2,48 +2,23 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 from isolation.context import OperatorContext, TenantContext, require_operator, require_tenant
-from isolation.masking.findings import Finding, without_overlaps
+from isolation.masking.documents import PLACEHOLDER, DocumentMasking, MaskedText, withheld
+from isolation.masking.findings import Analyzer, Finding
+from isolation.masking.findings_cache import FindingsCache
 from isolation.masking.output import KINDS
-from isolation.masking.placeholders import Literals, Numbering, joined
-from isolation.masking.policy import Action, Direction, MaskingPolicy
+from isolation.masking.placeholders import LITERAL, Literals, Numbering, joined, replaced
+from isolation.masking.policy import Action, Direction, MaskingPolicy, Policies
 from isolation.masking.vault import Outgoing, RequestVault
 from isolation.tenant_id import TenantId
 
-_CACHED_TEXTS = 20_000
-_CacheKey = tuple[TenantId, str, str | None, bytes]
+# Documents come in large numbers at once, and must not drive out what conversations need.
+_CACHED_TEXTS, _CACHED_PIECES = 20_000, 5_000
 
-
-class Analyzer(Protocol):
-    """A detector that is asked without blocking the event loop."""
-
-    @property
-    def version(self) -> str:
-        """Changes whenever the same text may be found to hold something else."""
-
-    async def find(self, text: str, locale: str | None) -> list[Finding]:
-        """All findings, in any order; they may overlap."""
-
-
-class Policies(Protocol):
-    """Which policy is a tenant's."""
-
-    async def of(self, ctx: TenantContext) -> MaskingPolicy:
-        """The tenant's own, or the standard one."""
-
-
-class StandardPolicies:
-    """`Policies` where nobody has one of its own."""
-
-    async def of(self, ctx: TenantContext) -> MaskingPolicy:
-        require_tenant(ctx, "masking")
-        return MaskingPolicy()
+Passage = str | MaskedText
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,91 +33,116 @@ class MaskedTexts:
 class Masker:
     """Masks with one analyzer, by each tenant's policy.
 
-    Clients send the whole conversation with each turn, so findings (offsets and kinds, no text) are
-    cached. The key holds the tenant: otherwise the time an answer takes would tell one tenant what
-    another one's customers have written.
+    Clients send the whole conversation with each turn, so what was found is cached per tenant: only
+    the new turn is analysed.
     """
 
     def __init__(
         self, analyzer: Analyzer, policies: Policies, *, cached_texts: int = _CACHED_TEXTS
     ) -> None:
-        self._analyzer = analyzer
         self._policies = policies
-        self._cached_texts = cached_texts
-        self._cache: OrderedDict[_CacheKey, list[Finding]] = OrderedDict()
+        self._texts = FindingsCache(analyzer, cached_texts)
+        self._pieces = FindingsCache(analyzer, _CACHED_PIECES)
 
     async def mask(
-        self, ctx: TenantContext, texts: Sequence[str], documents: Sequence[str] = ()
+        self, ctx: TenantContext, texts: Sequence[str], documents: Sequence[Passage] = ()
     ) -> MaskedTexts:
-        """All turns of one conversation, in order, and the passages that go with it.
+        """All turns of one conversation, in order, and the passages that go with it. What was
+        masked when it was ingested is only numbered anew.
 
         Raises:
             ContentBlockedError: the tenant's policy does not let something in them pass.
         """
         tenant = require_tenant(ctx, "masking").tenant_id
-        policy = await self._policies.of(ctx)
-        numbering, literals = Numbering(), Literals(policy.kinds)
-        masked: dict[Direction, list[str]] = {}
-        for direction, given in ((Direction.user, texts), (Direction.documents, documents)):
-            masked[direction] = [
-                _replaced(
-                    text,
-                    joined(
-                        literals.find(text), await self._wanted(tenant, policy, direction, text)
-                    ),
-                    numbering,
-                )
-                for text in given
-            ]
-        vault = RequestVault(ctx, numbering.values(), _outgoing(policy, [*texts, *documents]))
-        return MaskedTexts(masked[Direction.user], masked[Direction.documents], vault)
+        request = _Request(await self._policies.of(ctx), tenant, self._texts, documents)
+        masked = [await request.masked(Direction.user, text) for text in texts]
+        passages = [
+            request.renumbered(one)
+            if isinstance(one, MaskedText)
+            else await request.masked(Direction.documents, one)
+            for one in documents
+        ]
+        return MaskedTexts(masked, passages, request.vault(ctx, texts))
 
-    async def learn(self, ctx: TenantContext, documents: Sequence[str]) -> None:
-        """Analyse documents before they are asked for, so that no request waits for it."""
+    async def documents(self, ctx: TenantContext) -> DocumentMasking | None:
+        """How the tenant's documents are masked when they come in; None: they are not."""
         tenant = require_tenant(ctx, "masking").tenant_id
         policy = await self._policies.of(ctx)
-        for text in documents if policy.acts(Direction.documents) else ():
-            await self._findings(tenant, policy.locale, text)
+        if not policy.acts(Direction.documents):
+            return None
+
+        async def find(text: str) -> list[Finding]:
+            return await self._pieces.find(tenant, policy.locale, text)
+
+        return DocumentMasking(policy, find, self._pieces.analyzer.version)
 
     def forget(self, operator: OperatorContext, tenant: TenantId) -> None:
         """Drop what is cached of a tenant that is being deleted."""
         require_operator(operator, "the masking cache")
-        for key in [key for key in self._cache if key[0] == tenant]:
-            del self._cache[key]
+        self._texts.forget(tenant)
+        self._pieces.forget(tenant)
 
-    async def _wanted(
-        self, tenant: TenantId, policy: MaskingPolicy, direction: Direction, text: str
-    ) -> list[Finding]:
-        if not policy.acts(direction):
+
+class _Request:
+    """One request's placeholders, as they are given out."""
+
+    def __init__(
+        self,
+        policy: MaskingPolicy,
+        tenant: TenantId,
+        cache: FindingsCache,
+        documents: Sequence[Passage],
+    ) -> None:
+        self._policy = policy
+        self._tenant = tenant
+        self._cache = cache
+        self._documents = documents
+        self._numbering = Numbering()
+        # A policy may have had other kinds when a document came in.
+        self._literals = Literals(policy.kinds | _kinds_in(documents))
+
+    async def masked(self, direction: Direction, text: str) -> str:
+        """A text with placeholders for what is found in it."""
+        literals = self._literals.find(text)
+        return replaced(
+            text, joined(literals, await self._wanted(direction, text)), self._numbering
+        )
+
+    def renumbered(self, masked: MaskedText) -> str:
+        """A document's text with the request's placeholders in place of its own."""
+        out, position = [], 0
+        for found in self._literals.find(masked.text):
+            written = masked.text[found.start : found.end]
+            out += [masked.text[position : found.start], self._placeholder(masked, written)]
+            position = found.end
+        return "".join([*out, masked.text[position:]])
+
+    def vault(self, ctx: TenantContext, texts: Sequence[str]) -> RequestVault:
+        """What restores them."""
+        kinds = frozenset(
+            kind for kind in KINDS if self._policy.action(Direction.output, kind) is Action.mask
+        )
+        given = [one.restored if isinstance(one, MaskedText) else one for one in self._documents]
+        outgoing = Outgoing([*texts, *given], kinds, self._policy.canaries)
+        return RequestVault(ctx, self._numbering.values(), outgoing)
+
+    async def _wanted(self, direction: Direction, text: str) -> list[Finding]:
+        if not self._policy.acts(direction):
             return []
-        return policy.judged(direction, text, await self._findings(tenant, policy.locale, text))
+        found = await self._cache.find(self._tenant, self._policy.locale, text)
+        return self._policy.judged(direction, text, found)
 
-    async def _findings(self, tenant: TenantId, locale: str | None, text: str) -> list[Finding]:
-        digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
-        key = (tenant, self._analyzer.version, locale, digest)
-        known = self._cache.get(key)
-        if known is None:
-            known = without_overlaps(await self._analyzer.find(text, locale))
-            self._cache[key] = known
-            while len(self._cache) > self._cached_texts:
-                self._cache.popitem(last=False)
-        else:
-            self._cache.move_to_end(key)
-        return known
+    def _placeholder(self, masked: MaskedText, written: str) -> str:
+        kind = PLACEHOLDER.fullmatch(written)
+        if kind is None or written not in masked.values:
+            return self._numbering.placeholder(LITERAL, written)
+        value = masked.values[written]
+        if value is None:
+            of = f"{masked.document}\0{written}"
+            return self._numbering.placeholder(kind[1], withheld(kind[1]), of)
+        return self._numbering.placeholder(kind[1], value)
 
 
-def _outgoing(policy: MaskingPolicy, given: Sequence[str]) -> Outgoing:
-    kinds = frozenset(
-        kind for kind in KINDS if policy.action(Direction.output, kind) is Action.mask
-    )
-    return Outgoing(given, kinds, policy.canaries)
-
-
-def _replaced(text: str, findings: Sequence[Finding], numbering: Numbering) -> str:
-    """`text` with a placeholder for each finding; they are in order and do not overlap."""
-    out, position = [], 0
-    for found in findings:
-        out.append(text[position : found.start])
-        out.append(numbering.placeholder(found.entity, text[found.start : found.end]))
-        position = found.end
-    return "".join([*out, text[position:]])
+def _kinds_in(documents: Sequence[Passage]) -> set[str]:
+    names = (name for one in documents if isinstance(one, MaskedText) for name in one.values)
+    return {match[1] for match in map(PLACEHOLDER.fullmatch, names) if match is not None}

@@ -7,18 +7,26 @@ placeholders has to outlive a request.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 
 from isolation.masking.findings import Finding
 
 # What a caller typed in our form. It becomes a placeholder itself, else it would come back as
 # whatever the platform gave that number to.
 LITERAL = "LITERAL"
-# A model may change the brackets and the case, and escape for Markdown or HTML; without brackets,
-# nothing else may be changed.
-_BRACKETS = ((r"<", r">"), (r"\\<", r"\\>"), (r"&lt;", r"&gt;"), (r"\[", r"\]"), (r"\\\[", r"\\\]"))
+# A model may change the brackets and the case, and escape for Markdown, HTML or JSON; without
+# brackets, nothing else may be changed.
+_BRACKETS = (
+    (r"<", r">"),
+    (r"\\<", r"\\>"),
+    (r"&lt;", r"&gt;"),
+    (r"\\u003c", r"\\u003e"),
+    (r"\[", r"\]"),
+    (r"\\\[", r"\\\]"),
+)
 LONGEST_NUMBER = 6
-_LONGEST_BRACKETS = len("&lt;") + len("&gt;") + 2
+_LONGEST_BRACKETS = len("\\u003c") + len("\\u003e") + 2
 
 
 class Forms:
@@ -55,8 +63,12 @@ class Literals:
     """Finds what a caller typed and the platform would take for a placeholder."""
 
     def __init__(self, kinds: Iterable[str]) -> None:
-        forms = Forms({*kinds, LITERAL})
-        self._pattern = re.compile(f"{forms.bracketed('[0-9]+')}|{forms.bare('[0-9]+')}")
+        names = {*kinds, LITERAL}
+        forms = Forms(names)
+        # Looked for first: most of a text begins nothing, and is passed in a tenth of the time.
+        begins = "".join(sorted({name[0] for name in names}))
+        either = f"{forms.bracketed('[0-9]+')}|{forms.bare('[0-9]+')}"
+        self._pattern = re.compile(rf"(?=[<\[&\\{begins}])(?:{either})")
 
     def find(self, text: str) -> list[Finding]:
         """All look-alikes, in order."""
@@ -78,20 +90,43 @@ def joined(literals: list[Finding], findings: list[Finding]) -> list[Finding]:
 
 
 class Numbering:
-    """Gives each value of a kind its placeholder; the same value the same one."""
+    """Gives each value of a kind its placeholder; the same value the same one.
 
-    def __init__(self) -> None:
+    remembered: of how many values at most; older ones get another number when they come again.
+    """
+
+    def __init__(self, remembered: int | None = None) -> None:
+        self._remembered = remembered
         self._placeholders: dict[tuple[str, str], str] = {}
+        self._values: dict[str, str] = {}
         self._counts: dict[str, int] = {}
 
-    def placeholder(self, entity: str, value: str) -> str:
-        """The placeholder of a value, a new one at its first appearance."""
-        known = self._placeholders.get((entity, value))
+    def placeholder(self, entity: str, value: str, of: str | None = None) -> str:
+        """The placeholder of a value, a new one at its first appearance.
+
+        of: what tells values apart that are shown alike; None, the value itself.
+        """
+        key = (entity, value if of is None else f"\0{of}")
+        known = self._placeholders.get(key)
         if known is not None:
             return known
         number = self._counts[entity] = self._counts.get(entity, 0) + 1
-        return self._placeholders.setdefault((entity, value), f"<{entity}_{number}>")
+        given = self._placeholders[key] = f"<{entity}_{number}>"
+        self._values[given] = value
+        if self._remembered is not None and len(self._placeholders) > self._remembered:
+            del self._values[self._placeholders.pop(next(iter(self._placeholders)))]
+        return given
 
-    def values(self) -> dict[str, str]:
+    def values(self) -> Mapping[str, str]:
         """What each placeholder stands for."""
-        return {text: value for (_, value), text in self._placeholders.items()}
+        return MappingProxyType(self._values)
+
+
+def replaced(text: str, findings: Sequence[Finding], numbering: Numbering) -> str:
+    """`text` with a placeholder for each finding; they are in order and do not overlap."""
+    out, position = [], 0
+    for found in findings:
+        out.append(text[position : found.start])
+        out.append(numbering.placeholder(found.entity, text[found.start : found.end]))
+        position = found.end
+    return "".join([*out, text[position:]])

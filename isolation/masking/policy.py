@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from enum import StrEnum
-from typing import Annotated, Self
+from typing import Annotated, Protocol, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
+from isolation.access import Access
+from isolation.context import TenantContext, require_tenant
 from isolation.errors import ContentBlockedError
 from isolation.masking.entities import ENTITIES
 from isolation.masking.findings import Finding, without_overlaps
@@ -32,6 +34,20 @@ class Direction(StrEnum):
     output = "output"
 
 
+class Originals(StrEnum):
+    """What becomes of a value that was masked in a document."""
+
+    sealed = "sealed"
+    none = "none"
+
+
+class Reveal(StrEnum):
+    """Which keys read the values that were masked in documents."""
+
+    everybody = "everybody"
+    unrestricted = "unrestricted"
+
+
 Term = Annotated[str, StringConstraints(strip_whitespace=True, min_length=2, max_length=200)]
 Canary = Annotated[str, StringConstraints(min_length=8, max_length=64)]
 Rules = dict[str, Action]
@@ -43,6 +59,8 @@ class MaskingPolicy(BaseModel):
     locale: the country (ISO 3166-1) whose phone numbers are written without a country code; None
     tries many. allow: product and brand names that are nobody's personal data, in any case.
     canaries: strings that no answer may hold; they are removed, and the operator is told.
+    originals: what was masked in a document is kept, sealed by the tenant's key, or not at all.
+    reveal: to whom it is shown: every key that sees the document, or only those without groups.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -54,6 +72,8 @@ class MaskingPolicy(BaseModel):
     allow: frozenset[Term] = Field(frozenset(), max_length=_MOST_ALLOWED)
     patterns: tuple[OwnPattern, ...] = Field((), max_length=_MOST_PATTERNS)
     canaries: frozenset[Canary] = Field(frozenset(), max_length=_MOST_CANARIES)
+    originals: Originals = Originals.sealed
+    reveal: Reveal = Reveal.everybody
 
     @model_validator(mode="after")
     def _names_what_exists(self) -> Self:
@@ -82,6 +102,10 @@ class MaskingPolicy(BaseModel):
         """Whether anything happens there at all."""
         return any(self.action(direction, kind) is not Action.off for kind in self.kinds)
 
+    def reveals(self, access: Access) -> bool:
+        """Whether a credential reads what was masked in the documents that it sees."""
+        return self.reveal is Reveal.everybody or access.unrestricted
+
     def judged(self, direction: Direction, text: str, found: Iterable[Finding]) -> list[Finding]:
         """Which findings are to be masked, the tenant's own among them; none overlap.
 
@@ -104,3 +128,18 @@ class MaskingPolicy(BaseModel):
     def _rules(self, direction: Direction) -> Rules:
         rules: Rules = getattr(self, direction.value)
         return rules
+
+
+class Policies(Protocol):
+    """Which policy is a tenant's."""
+
+    async def of(self, ctx: TenantContext) -> MaskingPolicy:
+        """The tenant's own, or the standard one."""
+
+
+class StandardPolicies:
+    """`Policies` where nobody has one of its own."""
+
+    async def of(self, ctx: TenantContext) -> MaskingPolicy:
+        require_tenant(ctx, "masking")
+        return MaskingPolicy()

@@ -7,6 +7,7 @@ value is ever restored for another.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Mapping
 
@@ -98,6 +99,11 @@ class Restoring:
         if value is None or (match.end() < len(text) and _is_word(text[match.end()])):
             return start + 1, None
         return match.end(), value
+
+
+def in_a_json_string(value: str) -> str:
+    """A value as it is written inside a string of JSON."""
+    return json.dumps(value)[1:-1]
 
 
 def _is_word(char: str) -> bool:

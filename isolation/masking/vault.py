@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from isolation.context import TenantContext, require_same_tenant
 from isolation.masking.canaries import CanaryGuard
+from isolation.masking.conversations import Conversation, ConversationTokens
 from isolation.masking.output import ForeignDataGuard
-from isolation.masking.restoring import Restoring
+from isolation.masking.restoring import Restoring, in_a_json_string
 from isolation.streaming import Chain, StreamTransform
 from isolation.tenant_id import TenantId
 
@@ -43,8 +43,30 @@ class RequestVault:
         Raises:
             CrossTenantError: `ctx` is another tenant's.
         """
-        foreign = ForeignDataGuard(self._outgoing.given, self._outgoing.kinds)
-        return Chain([self.stream(ctx), foreign, self._canaries()])
+        return Chain([self.stream(ctx), self._foreign(), self._canaries()])
+
+    def masked_answer(self, ctx: TenantContext) -> StreamTransform:
+        """The same, with placeholders: whoever holds the conversation's token resolves them.
+
+        Raises:
+            CrossTenantError: `ctx` is another tenant's.
+        """
+        require_same_tenant(ctx, self._owner, "the vault")
+        return Chain([self._foreign(), self._canaries()])
+
+    async def conversation(
+        self, ctx: TenantContext, tokens: ConversationTokens, name: str
+    ) -> Conversation:
+        """What resolves this request's placeholders later on.
+
+        Raises:
+            CrossTenantError: `ctx` is another tenant's.
+        """
+        require_same_tenant(ctx, self._owner, "the vault")
+        return await tokens.issue(ctx, name, self._values)
+
+    def _foreign(self) -> ForeignDataGuard:
+        return ForeignDataGuard(self._outgoing.given, self._outgoing.kinds)
 
     def clean(self, text: str) -> str:
         """A source that is shown as it is, without canaries."""
@@ -74,7 +96,7 @@ class RequestVault:
             CrossTenantError: `ctx` is another tenant's.
         """
         require_same_tenant(ctx, self._owner, "the vault")
-        return Restoring(self._values, _in_a_json_string)
+        return Restoring(self._values, in_a_json_string)
 
     def restore(self, ctx: TenantContext, text: str) -> str:
         """Restores a whole text.
@@ -87,7 +109,3 @@ class RequestVault:
 
     def __repr__(self) -> str:
         return f"<RequestVault of {len(self._values)} values>"
-
-
-def _in_a_json_string(value: str) -> str:
-    return json.dumps(value)[1:-1]

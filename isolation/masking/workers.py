@@ -10,7 +10,7 @@ import asyncio
 import os
 import sys
 from asyncio.subprocess import DEVNULL, PIPE, Process
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import count
 from typing import Any, Self
 
@@ -18,6 +18,7 @@ import orjson
 
 from isolation.errors import RequestRefusedError
 from isolation.masking.findings import Finding
+from isolation.masking.recognizers import version
 from isolation.masking.worker import HEADER, frame
 
 _COMMAND = (sys.executable, "-m", "isolation.masking.worker")
@@ -41,13 +42,15 @@ class MaskingUnavailableError(RequestRefusedError):
 class DetectorWorkers:
     """An `Analyzer`. Start it; each worker takes seconds and 400 MB, and is replaced if it dies."""
 
-    def __init__(self, workers: list[_Worker]) -> None:
+    def __init__(self, workers: list[_Worker], recognizers: Sequence[str]) -> None:
         self._workers = workers
+        self._recognizers = recognizers
 
     @classmethod
-    async def start(cls, count: int) -> Self:
-        """`count` workers, loaded."""
-        return cls(await asyncio.gather(*(_Worker.start() for _ in range(count))))
+    async def start(cls, count: int, recognizers: Sequence[str] = ()) -> Self:
+        """`count` workers, loaded, with recognizers of these names beside the platform's own."""
+        workers = await asyncio.gather(*(_Worker.start(recognizers) for _ in range(count)))
+        return cls(workers, recognizers)
 
     @property
     def version(self) -> str:
@@ -69,12 +72,44 @@ class DetectorWorkers:
         async with gone.replacing:
             if self._workers[index] is gone:
                 await gone.close()
-                self._workers[index] = await _Worker.start()
+                self._workers[index] = await _Worker.start(self._recognizers)
             return self._workers[index]
 
     async def close(self) -> None:
         """End the workers."""
         await asyncio.gather(*(worker.close() for worker in self._workers))
+
+
+class WorkersOnDemand:
+    """An `Analyzer`: workers that start when they are first needed.
+
+    Raises:
+        RecognizerError: there is no recognizer of one of these names.
+    """
+
+    def __init__(self, count: int, recognizers: Sequence[str] = ()) -> None:
+        self._count = count
+        self._recognizers = recognizers
+        self.version = version(recognizers)
+        self._starting = asyncio.Lock()
+        self._workers: DetectorWorkers | None = None
+
+    async def start(self) -> DetectorWorkers:
+        """The workers, loaded."""
+        async with self._starting:
+            if self._workers is None:
+                self._workers = await DetectorWorkers.start(self._count, self._recognizers)
+            return self._workers
+
+    async def find(self, text: str, locale: str | None) -> list[Finding]:
+        """As `DetectorWorkers.find`."""
+        workers = self._workers or await self.start()
+        return await workers.find(text, locale)
+
+    async def close(self) -> None:
+        """End the workers, if there are any."""
+        if self._workers is not None:
+            await self._workers.close()
 
 
 class _Worker:
@@ -89,9 +124,14 @@ class _Worker:
         self._reader = asyncio.create_task(self._read())
 
     @classmethod
-    async def start(cls) -> Self:
+    async def start(cls, recognizers: Sequence[str]) -> Self:
         process = await asyncio.create_subprocess_exec(
-            *_COMMAND, stdin=PIPE, stdout=PIPE, stderr=DEVNULL, env=_environment(os.environ)
+            *_COMMAND,
+            *recognizers,
+            stdin=PIPE,
+            stdout=PIPE,
+            stderr=DEVNULL,
+            env=_environment(os.environ),
         )
         version = await _received(process)
         if version is None:

@@ -18,6 +18,7 @@ from yaml import YAMLError
 from rag.documents import Document
 from rag.errors import DocumentTooLargeError, DocumentUnreadableError
 from rag.reading.html import HtmlReader
+from rag.reading.kinds import KINDS
 from rag.reading.limits import ReadingLimits
 from rag.reading.pdf import PdfReader
 from rag.reading.table import CsvReader
@@ -37,8 +38,8 @@ _READERS: dict[str, BaseReader] = {
 _BROKEN = (csv.Error, PyPdfError, YAMLError, ValueError, KeyError, TypeError, AttributeError)
 _TITLE_LENGTH = 300
 
-# The endings that are read.
-KINDS = frozenset(_READERS)
+if _READERS.keys() != KINDS:
+    raise ImportError("rag.reading.kinds does not name the endings that are read.")
 
 
 @dataclass(slots=True)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 
 from isolation.context import TenantContext, require_same_tenant
+from isolation.masking.documents import MaskedText
 from rag.documents import Passage, Stretch
 
 # In tokens of the embedding model: a passage stays small enough to stand beside others.
@@ -35,10 +37,13 @@ class Run:
 
     def passage(self) -> Passage:
         """The run as one passage, with the scores of the chunk that was found."""
-        text = self.chunks[0].text
-        for before, after in zip(self.chunks, self.chunks[1:], strict=False):
-            text = _joined(text, before, after)
-        return replace(self.best, ordinal=self.chunks[0].ordinal, text=text)
+        first, masked = self.chunks[0], [chunk.masked for chunk in self.chunks]
+        return replace(
+            self.best,
+            ordinal=first.ordinal,
+            text=_one([chunk.text for chunk in self.chunks]),
+            masked=_one_masked([one for one in masked if one is not None]),
+        )
 
 
 def runs_of(
@@ -97,20 +102,40 @@ def extend(
                 break
 
 
+def _one_masked(chunks: Sequence[MaskedText]) -> MaskedText | None:
+    """Of chunks of one version: all of them are masked, or none is."""
+    if not chunks:
+        return None
+    values = {name: value for chunk in chunks for name, value in chunk.values.items()}
+    return replace(chunks[0], text=_one([chunk.text for chunk in chunks]), values=values)
+
+
 def _place(chunk: Passage) -> tuple[str, str, int]:
     return chunk.document_id, chunk.version, chunk.ordinal
 
 
 def _heading(chunk: Passage) -> str:
-    return chunk.text.partition("\n")[0]
+    return _head(chunk.text)
 
 
-def _joined(text: str, before: Passage, after: Passage) -> str:
-    if _heading(before) != _heading(after):
-        return f"{text}\n\n{after.text}"
-    body = after.text.partition("\n")[2]
-    longest = min(len(text), len(body))
+def _head(text: str) -> str:
+    return text.partition("\n")[0]
+
+
+def _one(texts: Sequence[str]) -> str:
+    """Texts of neighbours as one."""
+    whole = texts[0]
+    for before, after in pairwise(texts):
+        whole = _joined(whole, after, same_section=_head(before) == _head(after))
+    return whole
+
+
+def _joined(whole: str, after: str, *, same_section: bool) -> str:
+    if not same_section:
+        return f"{whole}\n\n{after}"
+    body = after.partition("\n")[2]
+    longest = min(len(whole), len(body))
     for size in range(longest, _MIN_OVERLAP - 1, -1):
-        if text.endswith(body[:size]):
-            return text + body[size:]
-    return f"{text} {body}"
+        if whole.endswith(body[:size]):
+            return whole + body[size:]
+    return f"{whole} {body}"

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from isolation.context import OperatorContext
 from isolation.tenant_id import TenantId
+from rag.errors import UnsafeCollectionError
 from rag.store.port import VectorStore
 
 
@@ -52,5 +53,20 @@ class Generations(ABC):
         """Remove every generation but the one that answers. Nobody uses them any more."""
 
     @abstractmethod
-    def forget(self, operator: OperatorContext, tenant: TenantId) -> None:
-        """A tenant was deleted: what a kill left unfinished, which may hold it, is dropped."""
+    async def purge(self, operator: OperatorContext, tenant: TenantId) -> None:
+        """A tenant is deleted: no generation holds anything of it when this returns, also none that
+        a kill left unfinished.
+
+        Raises:
+            StoreError: that is not known.
+        """
+
+
+def require_same_model(found: MadeWith, made: MadeWith) -> None:
+    """Raises UnsafeCollectionError, with the way out, where vectors are another model's."""
+    if found != made:
+        raise UnsafeCollectionError(
+            f"The vectors were made with {found.model}, and BULKHEAD_EMBEDDING names {made.model} "
+            "or another version of it. Name the one they were made with; 'bulkhead reembed' makes "
+            "them anew with another."
+        )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from isolation.context import OperatorContext
 from isolation.tenant_id import TenantId
@@ -16,6 +16,10 @@ class TenantPlacement(ABC):
     @abstractmethod
     async def on_own_shards(self, operator: OperatorContext) -> frozenset[TenantId]:
         """Who has a shard of its own, filled and answering."""
+
+    @abstractmethod
+    async def prepare(self, operator: OperatorContext, tenants: Collection[TenantId]) -> None:
+        """Give these a shard of their own where no point is yet: a generation to be filled."""
 
     @abstractmethod
     async def promote(
@@ -41,6 +45,9 @@ class OneShard(TenantPlacement):
 
     async def on_own_shards(self, operator: OperatorContext) -> frozenset[TenantId]:
         return frozenset()
+
+    async def prepare(self, operator: OperatorContext, tenants: Collection[TenantId]) -> None:
+        return
 
     async def promote(
         self, operator: OperatorContext, tenant: TenantId, committed: Mapping[str, str]

@@ -13,6 +13,7 @@ from isolation.context import OperatorContext, TenantContext, require_tenant
 from isolation.sealing import TenantCipher
 from isolation.tenant_id import TenantId
 from rag.documents import (
+    Chunk,
     DocumentPage,
     DocumentVersion,
     EmbeddedChunk,
@@ -69,7 +70,7 @@ class _SealedCollection(TenantCollection):
     async def stage(self, version: DocumentVersion, chunks: Sequence[EmbeddedChunk]) -> None:
         cipher = await self._keys.cipher(self._ctx)
         sealed = [
-            replace(one, chunk=replace(one.chunk, kept=cipher.seal(one.chunk.text)))
+            replace(one, chunk=replace(one.chunk, kept=cipher.seal(_kept(one.chunk))))
             for one in chunks
         ]
         await self._inner.stage(replace(version, title=cipher.seal(version.title)), sealed)
@@ -134,3 +135,7 @@ class _SealedCollection(TenantCollection):
         cipher = await self._keys.cipher(self._ctx)
         opened = [replace(one, title=cipher.open(one.title)) for one in page.documents]
         return DocumentPage(opened, page.after)
+
+
+def _kept(chunk: Chunk) -> str:
+    return chunk.text if chunk.kept is None else chunk.kept

@@ -161,6 +161,7 @@ class BoundaryContract:
             "text",
             "score",
             "similarity",
+            "masked",
         }
         assert str(point_id(FJELLVIK.tenant_id, "returns", "v1", 0)) not in repr(passage)
 

@@ -85,6 +85,8 @@ def worker_of(settings: Settings, model: Path) -> Worker:
         slots=settings.engine_slots,
         start_seconds=settings.engine_start_seconds,
         lora=_lora(settings),
+        kernels=settings.engine_kernels,
+        scrub_adapters=settings.kv_scrub == "on",
     )
 
 

@@ -22,7 +22,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from rag.reading.reader import KINDS
+from rag.reading.kinds import KINDS
 from rag.reading.source import SourceFile
 from serving.cli.client import CallFailedError, call, operator_client, refusal, tenant_client
 from serving.cli.output import err, fail, out

@@ -12,6 +12,7 @@ from importlib.metadata import entry_points
 import typer
 
 from isolation.errors import BulkheadError
+from serving import crashes
 from serving.cli.output import fail
 
 _GROUP = "bulkhead.commands"
@@ -48,6 +49,7 @@ def main() -> None:
     """Run; an expected failure is one line on standard error and exit status 1."""
     # Some libraries set up logging to the terminal when imported; with a handler here they cannot.
     logging.getLogger().addHandler(logging.NullHandler())
+    crashes.install()
     try:
         build(sys.argv[1] if len(sys.argv) > 1 else None)()
     except BulkheadError as error:
@@ -55,3 +57,7 @@ def main() -> None:
         sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)
+    except Exception as error:
+        # Here, and by no hook: Typer has one of its own, which tells the error's text.
+        crashes.report(type(error), error.__traceback__)
+        sys.exit(70)

@@ -20,7 +20,12 @@ def _several() -> None:
 
 
 @app.command("token")
-def token(days: Annotated[int, typer.Option(min=1, max=3_650)] = 90) -> None:
+def token(
+    days: Annotated[int, typer.Option(min=1, max=3_650)] = 90,
+    collection: Annotated[
+        str | None, typer.Option(help="After a re-embedding: the one that answers now.")
+    ] = None,
+) -> None:
     """Print a token that opens the gateways' collection and no other.
 
     It is signed with the server's own key, BULKHEAD_QDRANT_API_KEY. The server must have
@@ -31,7 +36,7 @@ def token(days: Annotated[int, typer.Option(min=1, max=3_650)] = 90) -> None:
         raise StartupError("Set BULKHEAD_QDRANT_API_KEY to the Qdrant server's own key.")
     key = settings.qdrant_api_key.get_secret_value()
     out.print(
-        collection_token(key, settings.qdrant_collection, days * 86_400),
+        collection_token(key, collection or settings.qdrant_collection, days * 86_400),
         markup=False,
         soft_wrap=True,
     )

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import UTC
+from typing import Any
 
 from sqlalchemy import ColumnElement, delete, func, or_, select, true
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from isolation.access import Access
 from isolation.context import OperatorContext, TenantContext, require_operator, require_tenant
@@ -15,17 +18,23 @@ from rag.catalog import CatalogEntry, Claim, DocumentCatalog, PendingWrite, Tena
 from rag.errors import DocumentBusyError
 from serving.control.claims import claimed, hold, of_document, release, taken_over
 from serving.control.database import Database, utc_now
+from serving.control.moves import Moves, require_epoch
 from serving.control.tables import DocumentGroupRow, DocumentRow, PendingWriteRow
+
+_PAGE = 1_000
 
 
 class SqlDocumentCatalog(DocumentCatalog):
     """All tenants' catalogues in one table."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, moves: Moves | None = None) -> None:
+        """moves: where other gateways may re-embed."""
         self._database = database
+        self._moves = moves
 
     def of(self, ctx: TenantContext) -> TenantCatalog:
-        return _SqlTenantCatalog(self._database, require_tenant(ctx, "the catalogue"))
+        own = require_tenant(ctx, "the catalogue")
+        return _SqlTenantCatalog(self._database, own, self._moves)
 
     async def entries(self, operator: OperatorContext, tenant: TenantId) -> list[CatalogEntry]:
         require_operator(operator, "a tenant's catalogue")
@@ -41,11 +50,25 @@ class SqlDocumentCatalog(DocumentCatalog):
             rows = await session.execute(query.group_by(DocumentRow.tenant_id))
             return {TenantId(tenant): int(chunks) for tenant, chunks in rows}
 
+    async def marks(self, operator: OperatorContext) -> dict[TenantId, str]:
+        require_operator(operator, "the tenants' catalogues")
+        query = select(DocumentRow.tenant_id, DocumentRow.document_id, DocumentRow.version)
+        query = query.order_by(DocumentRow.tenant_id, DocumentRow.document_id)
+        marks: dict[TenantId, Any] = {}
+        async with self._database.transaction() as session:
+            rows = await session.stream(query.execution_options(yield_per=_PAGE))
+            async for tenant, document_id, version in rows:
+                mark = marks.setdefault(TenantId(tenant), hashlib.sha256())
+                mark.update(f"{document_id}\0{version}\0".encode())
+        return {tenant: mark.hexdigest() for tenant, mark in marks.items()}
+
     async def take_over(self, operator: OperatorContext, *, alone: bool) -> list[PendingWrite]:
         require_operator(operator, "the pending writes")
         silent = true() if alone else PendingWriteRow.expires_at <= utc_now()
         async with self._database.transaction() as session:
             left = (await session.scalars(select(PendingWriteRow).where(silent))).all()
+            if self._moves is not None and (await self._moves.now())[0] != self._moves.epoch:
+                return []  # What they wrote may be in a generation that is not known here yet.
         taken = [await self._take_over(one) for one in left]
         return [write for write in taken if write is not None]
 
@@ -87,8 +110,9 @@ class SqlDocumentCatalog(DocumentCatalog):
 
 
 class _SqlTenantCatalog(TenantCatalog):
-    def __init__(self, database: Database, ctx: TenantContext) -> None:
+    def __init__(self, database: Database, ctx: TenantContext, moves: Moves | None) -> None:
         self._database = database
+        self._moves = moves
         self._tenant = ctx.tenant_id
         self._visible = _visible(ctx.access)
 
@@ -102,7 +126,14 @@ class _SqlTenantCatalog(TenantCatalog):
             return await session.scalar(select(PendingWriteRow).where(mine)) is not None
 
     async def begin(self, document_id: str, version: str | None = None) -> Claim:
-        return await claimed(self._database, self._tenant, document_id, version)
+        async def check(session: AsyncSession) -> None:
+            await self._require_epoch(session, committing=False)
+
+        return await claimed(self._database, self._tenant, document_id, version, check)
+
+    async def _require_epoch(self, session: AsyncSession, *, committing: bool) -> None:
+        if self._moves is not None:
+            await require_epoch(session, self._moves.epoch, committing=committing)
 
     async def renew(self, claim: Claim) -> None:
         async with self._database.transaction() as session:
@@ -133,12 +164,14 @@ class _SqlTenantCatalog(TenantCatalog):
         )
         async with self._database.transaction() as session:
             await hold(session, self._tenant, claim)
+            await self._require_epoch(session, committing=True)
             await session.merge(row)
 
     async def remove(self, claim: Claim) -> bool:
         mine = of_document(DocumentRow, self._tenant, claim.document_id)
         async with self._database.transaction() as session:
             await hold(session, self._tenant, claim)
+            await self._require_epoch(session, committing=True)
             gone = await session.scalars(
                 delete(DocumentRow).where(mine).returning(DocumentRow.document_id)
             )

@@ -7,6 +7,7 @@ gateway could keep.
 from __future__ import annotations
 
 import uuid
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import Any, cast
 
@@ -26,9 +27,13 @@ _HELD = timedelta(seconds=CLAIM_SECONDS)
 
 
 async def claimed(
-    database: Database, tenant: TenantId, document_id: str, version: str | None
+    database: Database,
+    tenant: TenantId,
+    document_id: str,
+    version: str | None,
+    check: Callable[[AsyncSession], Awaitable[None]],
 ) -> Claim:
-    """A new claim on one document.
+    """A new claim on one document. `check`: what else must hold in its transaction.
 
     Raises:
         DocumentBusyError: another writer has it.
@@ -46,6 +51,7 @@ async def claimed(
             if known is not None and version is not None:
                 known |= {version}
             await _note(session, tenant, claim, known)
+            await check(session)
             await check_not_deleted(session, tenant)
     except IntegrityError:
         raise DocumentBusyError from None

@@ -4,7 +4,8 @@ BulkheadError
 ├── TenantExistsError      409
 ├── TenantNotFoundError    404
 ├── KeyNotFoundError       404
-└── ReembeddingRunsError   409
+├── ReembeddingRunsError   409
+└── ReembeddingLostError
 """
 
 from __future__ import annotations
@@ -52,3 +53,12 @@ class ReembeddingRunsError(BulkheadError):
 
     def __init__(self) -> None:
         super().__init__("A re-embedding is under way. Wait for it; GET says how far it is.")
+
+
+class ReembeddingLostError(BulkheadError):
+    """The gateway that re-embedded was silent for too long, and the others went on without it."""
+
+    code = "reembedding_lost"
+
+    def __init__(self) -> None:
+        super().__init__("The re-embedding stood still for too long: it was ended. Run it again.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -9,6 +10,7 @@ from isolation.context import OperatorContext, require_operator
 from isolation.tenant_id import TenantId
 from rag.catalog import DocumentCatalog
 from rag.store.placement import TenantPlacement
+from serving.control.moves import Moves
 from serving.control.tenants import TenantRegistry
 
 # From here on Qdrant builds a graph, and a shard of one's own pays (its documentation on tiered
@@ -29,16 +31,22 @@ class TenantPlaces:
     """Sees and changes where tenants are; every function is the operator's."""
 
     def __init__(
-        self, registry: TenantRegistry, catalog: DocumentCatalog, placement: TenantPlacement
+        self,
+        registry: TenantRegistry,
+        catalog: DocumentCatalog,
+        placement: Callable[[], TenantPlacement],
+        moves: Moves | None,
     ) -> None:
+        """placement: of the generation of now. moves: where other gateways may re-embed."""
         self._registry = registry
         self._catalog = catalog
         self._placement = placement
+        self._moves = moves
 
     async def all(self, operator: OperatorContext) -> dict[TenantId, Placed]:
         """Every tenant's place."""
         require_operator(operator, "the tenants' placement")
-        own = await self._placement.on_own_shards(operator)
+        own = await self._placement().on_own_shards(operator)
         chunks = await self._catalog.chunks(operator)
         return {
             tenant.id: Placed(
@@ -55,9 +63,12 @@ class TenantPlaces:
         Raises:
             TenantNotFoundError: there is none of this id.
             PlacementError: there is but one shard for everybody.
+            ReembeddingRunsError: the new generation would not know of it; wait for its end.
             StoreError: it is not done; run it again.
         """
         await self._registry.require(operator, tenant)
+        if self._moves is not None:
+            await self._moves.check_still()
         entries = await self._catalog.entries(operator, tenant)
         committed = {entry.document_id: entry.version for entry in entries}
-        return await self._placement.promote(operator, tenant, committed)
+        return await self._placement().promote(operator, tenant, committed)

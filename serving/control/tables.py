@@ -109,6 +109,18 @@ class MaskingPolicyRow(Base):
     updated_at: Mapped[datetime]
 
 
+class DocumentVaultRow(Base):
+    """What the placeholders of one chunk of a masked document stand for, sealed."""
+
+    __tablename__ = "document_vaults"
+
+    tenant_id: Mapped[str] = mapped_column(String(63), primary_key=True)
+    document_id: Mapped[str] = mapped_column(String(256), primary_key=True)
+    version: Mapped[str] = mapped_column(String(32), primary_key=True)
+    ordinal: Mapped[int] = mapped_column(primary_key=True)
+    sealed: Mapped[bytes]
+
+
 class UsageRow(Base):
     """What one request consumed. Outlives its tenant: it is what a bill rests on."""
 
@@ -263,3 +275,33 @@ class RolloutStepRow(Base):
     state_after: Mapped[str] = mapped_column(String(16))
     why: Mapped[list[str]] = mapped_column(JSON)
     figures: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+
+
+class VectorMoveRow(Base):
+    """The one row about re-embedding, for gateways that share a vector store.
+
+    `epoch` counts the times at which another generation may have taken over; `collection` is what
+    the gateways agreed on since, null until one of them has looked. `token` is of the
+    gateway that re-embeds, until `expires_at`; `embedding` is what it moves to, or moved to last.
+    `held`: nothing is committed now.
+    """
+
+    __tablename__ = "vector_moves"
+
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    epoch: Mapped[int]
+    collection: Mapped[str | None]
+    embedding: Mapped[str | None]
+    token: Mapped[str | None] = mapped_column(String(32))
+    expires_at: Mapped[datetime | None]
+    held: Mapped[bool]
+
+
+class GatewayRow(Base):
+    """A gateway that shares a vector store, and up to which `epoch` it has followed."""
+
+    __tablename__ = "gateways"
+
+    token: Mapped[str] = mapped_column(String(32), primary_key=True)
+    epoch: Mapped[int]
+    seen_at: Mapped[datetime]

@@ -68,6 +68,20 @@ class TenantRegistry:
             rows = await session.scalars(there)
             return [Tenant(TenantId(row.id), row.tier, row.state) for row in rows]
 
+    async def everyone(self, operator: OperatorContext) -> Sequence[TenantId]:
+        """All tenants that there ever were, deleted ones too."""
+        require_operator(operator, "listing tenants")
+        async with self._database.transaction() as session:
+            return [TenantId(one) for one in await session.scalars(select(TenantRow.id))]
+
+    async def has(self, operator: OperatorContext, tenant: TenantId) -> bool:
+        """Whether there is one of this id that is not being deleted."""
+        try:
+            await self.require(operator, tenant)
+        except TenantNotFoundError:
+            return False
+        return True
+
     async def require(self, operator: OperatorContext, tenant: TenantId) -> None:
         """Raises TenantNotFoundError where there is none of this id."""
         require_operator(operator, "a tenant")

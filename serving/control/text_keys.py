@@ -15,15 +15,16 @@ from isolation.sealing import TenantCipher
 from isolation.tenant_id import TenantId
 from serving.control.tenant_keys import TenantKeys
 
-_PURPOSE = "texts"
+TEXTS, VAULTS, CONVERSATIONS = "texts", "vaults", "conversations"
 _SECONDS, _REMEMBERED = 60.0, 10_000
 
 
 class TextKeys:
-    """All tenants' ciphers."""
+    """All tenants' ciphers for one purpose."""
 
-    def __init__(self, keys: TenantKeys) -> None:
+    def __init__(self, keys: TenantKeys, purpose: str = TEXTS) -> None:
         self._keys = keys
+        self._purpose = purpose
         self._known: OrderedDict[TenantId, tuple[float, TenantCipher]] = OrderedDict()
 
     async def cipher(self, ctx: TenantContext) -> TenantCipher:
@@ -36,7 +37,7 @@ class TextKeys:
         tenant = require_tenant(ctx, "the texts' keys").tenant_id
         until, known = self._known.get(tenant, (0.0, None))
         if known is None or time.monotonic() > until:
-            known = TenantCipher(tenant, await self._keys.of(ctx).derived(_PURPOSE))
+            known = TenantCipher(tenant, await self._keys.of(ctx).derived(self._purpose))
             self._known[tenant] = (time.monotonic() + _SECONDS, known)
             if len(self._known) > _REMEMBERED:
                 self._known.popitem(last=False)

@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
 from isolation.context import OperatorContext
+from isolation.masking.conversations import ConversationTokens
 from rag.embedding.port import Embedder
 from rag.export import Exporter
 from rag.ingest import Ingestor
@@ -22,11 +23,15 @@ from serving.control.placement import TenantPlaces
 from serving.control.policies import PolicyRegistry
 from serving.control.tenant_keys import TenantKeys
 from serving.control.tenants import TenantRegistry
-from serving.control.text_keys import TextKeys
+from serving.control.text_keys import CONVERSATIONS, VAULTS, TextKeys
 from serving.control.usage import UsageLedger
+from serving.control.vaults import SqlDocumentVaults
 from serving.data_folder import owned
 from serving.embedded.adapters import AdapterStore, open_adapters, open_tenant_keys
+from serving.embedded.following import Following
 from serving.embedded.knowledge import Knowledge, open_knowledge
+from serving.embedded.masking import OpenMasking, open_masking
+from serving.embedded.private import Private
 from serving.embedded.reconciling import Reconciling
 from serving.embedded.reembedding import GatewayReembedding
 from serving.embedded.store import placement_of
@@ -45,6 +50,8 @@ class Core:
     database: Database
     registry: TenantRegistry
     policies: PolicyRegistry
+    masking: OpenMasking | None
+    conversations: ConversationTokens
     tenants_keys: ApiKeyAuthenticator
     operator_keys: OperatorKeyAuthenticator
     embedder: Embedder
@@ -80,9 +87,21 @@ async def open_core(
         stack.push_async_callback(database.close)
         keys = await open_tenant_keys(settings, database, operator)
         await keys.verify(operator)
-        texts, registry = TextKeys(keys), TenantRegistry(database)
+        texts, registry, policies = (
+            TextKeys(keys),
+            TenantRegistry(database),
+            PolicyRegistry(database),
+        )
+        vault_keys, token_keys = TextKeys(keys, VAULTS), TextKeys(keys, CONVERSATIONS)
+        masking = open_masking(settings, policies, stack)
+        private = Private(
+            texts,
+            SqlDocumentVaults(database, vault_keys),
+            policies,
+            None if masking is None else masking.masker,
+        )
         knowledge = await stack.enter_async_context(
-            open_knowledge(settings, database, registry, texts, embedder)
+            open_knowledge(settings, database, registry, private, embedder)
         )
         reembedding = GatewayReembedding(knowledge)
         stack.push_async_callback(reembedding.close)
@@ -96,16 +115,20 @@ async def open_core(
             reconciling = Reconciling(ingestor, operator)
             reconciling.start()
             stack.push_async_callback(reconciling.close)
+        if knowledge.moves is not None:
+            following = Following(knowledge, knowledge.moves, operator)
+            await following.start()
+            stack.push_async_callback(following.close)
         spool = Spool(settings.data_dir / "spool")
         parsers = Parsers(spool, _limits(settings), at_once=settings.parsers)
         stack.callback(parsers.close)
-        policies = PolicyRegistry(database)
         deletion = TenantDeletion(registry, ingestor)
-        deletion.reaches(policies)
-        deletion.reaches(texts)
-        if knowledge.generations is not None:
-            deletion.reaches(knowledge.generations)
+        for part in (policies, texts, vault_keys, token_keys):
+            deletion.reaches(part)
+        if masking is not None:
+            deletion.reaches(masking.masker)
         adapters = await _adapters(settings, database, keys, operator, deletion, stack)
+        deletion.clears(knowledge.generations)
         await deletion.resume(operator)
         yield Core(
             settings=settings,
@@ -113,6 +136,8 @@ async def open_core(
             database=database,
             registry=registry,
             policies=policies,
+            masking=masking,
+            conversations=ConversationTokens(token_keys),
             tenants_keys=ApiKeyAuthenticator(database),
             operator_keys=operator_keys,
             embedder=knowledge.retriever.embedder,
@@ -121,7 +146,12 @@ async def open_core(
             spool=spool,
             parsers=parsers,
             deletion=deletion,
-            places=TenantPlaces(registry, knowledge.catalog, placement_of(knowledge.engine)),
+            places=TenantPlaces(
+                registry,
+                knowledge.catalog,
+                lambda: placement_of(knowledge.engine, on_a_server=knowledge.moves is not None),
+                knowledge.moves,
+            ),
             retriever=knowledge.retriever,
             reembedding=reembedding,
             usage=usage,
@@ -165,6 +195,7 @@ def runtime_without_engine(core: Core) -> Runtime:
         spool=core.spool,
         parsers=core.parsers,
         exporter=Exporter(core.ingestor, core.spool),
+        conversations=core.conversations,
         embedder=core.embedder,
         reembedding=core.reembedding,
         readiness=lambda: Readiness(False, "there is no engine in this process"),

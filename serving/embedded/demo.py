@@ -10,7 +10,7 @@ from pathlib import Path
 
 from isolation.errors import BulkheadError, InvalidApiKeyError
 from isolation.tenant_id import TenantId, tenant_id
-from rag.reading.reader import KINDS, read_bytes
+from rag.reading.kinds import KINDS
 from serving.control.errors import TenantExistsError
 from serving.embedded.core import Core
 from serving.errors import StartupError
@@ -84,6 +84,9 @@ def _known_keys(core: Core) -> dict[str, str]:
 async def _ingest(
     core: Core, tenant: DemoTenant, folder: Path, progress: Callable[[str], None]
 ) -> None:
+    # Importing the readers takes seconds: a gateway without a demo goes without.
+    from rag.reading.reader import read_bytes
+
     ctx = await core.tenants_keys.authenticate(tenant.api_key)
     ingestor = core.ingestor.of(ctx)
     names = sorted(name for name in os.listdir(folder) if Path(name).suffix.lower() in KINDS)

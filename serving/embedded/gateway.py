@@ -7,8 +7,6 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 from isolation.guard.links import LinkGuard
-from isolation.masking.masker import Masker
-from isolation.masking.workers import DetectorWorkers
 from isolation.namespaces import NamespaceDeriver
 from rag.export import Exporter
 from rag.transfer import TenantTransfer
@@ -51,9 +49,9 @@ async def open_gateway(
         stack.push_async_callback(engine.close)
         engine.start()
         core.deletion.clears(EngineKv(engine, ours=worker is not None))
-        masker = await _masker(core, stack)
-        if masker is not None:
-            core.deletion.reaches(masker)
+        if core.masking is not None:
+            # Loading takes seconds, and the engine loads meanwhile.
+            await core.masking.workers.start()
         metrics = Metrics()
         model = worker.model if worker is not None else settings.model_path
         parts = ChatParts(
@@ -64,10 +62,11 @@ async def open_gateway(
             limiter=ValkeyConcurrency(redis),
             queue=FairQueue(settings.engine_slots),
             usage=core.usage,
-            masker=masker,
+            masker=None if core.masking is None else core.masking.masker,
             retriever=core.retriever if settings.retrieval == "on" else None,
             refusal=_refusal(settings),
             guard=_guards(settings),
+            conversations=core.conversations,
             models=await _models(core, engine, metrics, stack),
             trials=await _trials(core, stack),
         )
@@ -98,6 +97,7 @@ def _runtime(
         spool=core.spool,
         parsers=core.parsers,
         exporter=Exporter(core.ingestor, core.spool),
+        conversations=core.conversations,
         embedder=core.embedder,
         reembedding=core.reembedding,
         readiness=lambda: Readiness(engine.ready, engine.detail),
@@ -119,15 +119,6 @@ async def _trials(core: Core, stack: AsyncExitStack) -> Trials | None:
     key = derived_key(core.settings, "rollout assignment")
     opened = open_trials(core.adapters.rollouts, core.operator, key, core.deletion)
     return await stack.enter_async_context(opened)
-
-
-async def _masker(core: Core, stack: AsyncExitStack) -> Masker | None:
-    if core.settings.masking == "off":
-        return None
-    # Loading takes seconds, and the engine loads meanwhile.
-    workers = await DetectorWorkers.start(core.settings.masking_workers)
-    stack.push_async_callback(workers.close)
-    return Masker(workers, core.policies)
 
 
 def _token_counter(model: Path | None) -> Callable[[], TokenCounter]:

@@ -31,19 +31,23 @@ class GatewayReembedding:
         """Begin with an installed model's name; with the one of now, what was deleted is dropped.
 
         Raises:
-            ReembeddingRunsError: one is under way.
+            ReembeddingRunsError: one is under way, perhaps at another gateway.
             UnknownEmbeddingError: there is no such model.
         """
         require_operator(operator, "re-embedding")
         if self._task is not None and not self._task.done():
             raise ReembeddingRunsError
+        if self._knowledge.moves is not None:
+            await self._knowledge.moves.check_still()
         embedder = await asyncio.to_thread(installed, embedding)
         self._progress = Progress()
         self._state = {"state": "running", "embedding": embedding}
 
         async def run() -> None:
             try:
-                points = await self._knowledge.refill(operator, embedder, self._progress)
+                points = await self._knowledge.refill(
+                    operator, embedder, self._progress, embedding=embedding
+                )
                 self._state |= {"state": "done", "points": points}
             except BulkheadError as error:
                 self._state |= {"state": "failed", "detail": error.message}

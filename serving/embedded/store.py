@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, cast
 from urllib.parse import urlsplit
 
 from rag.errors import StoreUnavailableError
 from rag.store.placement import OneShard, TenantPlacement
 from rag.store.port import VectorStore
-from rag.store.server.connection import ServerAddress
-from rag.store.server.store import ServerVectorStore
 from serving.errors import StartupError
 from serving.settings import Settings
 
+if TYPE_CHECKING:
+    from rag.store.server.generations import ServerGenerations
+    from rag.store.server.store import ServerVectorStore
 
-async def open_server(settings: Settings, dimension: int) -> VectorStore:
-    """The collection on the Qdrant server that the settings name, checked.
+
+def server_generations(settings: Settings) -> ServerGenerations:
+    """The collections on the Qdrant server that the settings name. Nothing is sent yet.
 
     Raises:
         StartupError: a setting is wrong.
-        StoreError: it cannot be opened, or would leak; the message has the way out.
     """
+    # Qdrant's client takes seconds to import: whoever has no server goes without.
+    from rag.store.server.connection import ServerAddress
+    from rag.store.server.generations import ServerGenerations
+
     assert settings.qdrant_url is not None
     key = settings.qdrant_api_key
     address = ServerAddress(
@@ -29,20 +37,25 @@ async def open_server(settings: Settings, dimension: int) -> VectorStore:
         prefer_grpc=settings.qdrant_grpc == "on",
         grpc_port=settings.qdrant_grpc_port,
     )
+    return ServerGenerations(address, settings.qdrant_collection, settings.qdrant_placement)
+
+
+@contextmanager
+def reached() -> Iterator[None]:
+    """What happens in the block needs the server's answer.
+
+    Raises:
+        StartupError: it does not answer.
+    """
     try:
-        return await ServerVectorStore.open(
-            address,
-            dimension,
-            collection=settings.qdrant_collection,
-            placement=settings.qdrant_placement,
-        )
+        yield
     except StoreUnavailableError:
         raise StartupError("No Qdrant server answers at BULKHEAD_QDRANT_URL.") from None
 
 
-def placement_of(store: VectorStore) -> TenantPlacement:
+def placement_of(engine: VectorStore, *, on_a_server: bool) -> TenantPlacement:
     """How tenants are placed in it."""
-    return store.placement if isinstance(store, ServerVectorStore) else OneShard()
+    return cast("ServerVectorStore", engine).placement if on_a_server else OneShard()
 
 
 def _checked(url: str) -> str:

@@ -9,17 +9,21 @@ import socket
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from serving.engine.client import KEEP_ALIVE_SECONDS
 from serving.engine.install import Device, python
 from serving.engine_plugin.budgets import BACKEND
+from serving.engine_plugin.cpu import KERNELS
+from serving.engine_plugin.lora_scrub import SCRUBS
 from serving.errors import StartupError
 from serving.key_files import write_private
 from serving.supervision.process import Command
 
 _CPU_FLAGS = (
     *("--attention-backend", "torch_native", "--dtype", "float32", "--disable-overlap-schedule"),
-    *("--max-total-tokens", "16384"),
+    # A running answer waits for a chunk of somebody's prompt: two seconds of a small machine.
+    *("--max-total-tokens", "16384", "--chunked-prefill-size", "512"),
     # Else the idle scheduler polls, and takes one core of a small machine for nothing.
     "--sleep-on-idle",
 )
@@ -30,6 +34,7 @@ _COMMON_FLAGS = (
     *("--default-priority-value", "0"),
     *("--log-level-http", "warning"),
 )
+Kernels = Literal["int8", "float32", "stock"]
 LORA_MODULES = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 _LOWEST_PORT, _PORTS = 20_000, 12_000
 # What a worker needs of this process's environment; the platform's own secrets are not in it.
@@ -54,7 +59,9 @@ class Worker:
     """One worker to start. `slots` is how many requests it runs at once.
 
     It is stopped and started anew when it does not answer within `start_seconds`. lora: None for a
-    worker that serves the base model only.
+    worker that serves the base model only. scrub_adapters: nothing of an unloaded one stays.
+    kernels: of a CPU, as `cpu.KERNELS` says; a GPU has SGLang's.
+    arguments: more of SGLang's flags; what is said twice, the last one counts.
     """
 
     engine: Path
@@ -64,6 +71,9 @@ class Worker:
     slots: int
     start_seconds: float
     lora: Lora | None = None
+    scrub_adapters: bool = True
+    kernels: Kernels = "int8"
+    arguments: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +104,7 @@ def launch(worker: Worker, run: Path, trust: str | Path) -> Launched:
         *_COMMON_FLAGS,
         *(_CPU_FLAGS if worker.device == "cpu" else ()),
         *(_lora_flags(worker.lora, worker.device) if worker.lora is not None else ()),
+        *worker.arguments,
     ]
     if isinstance(trust, str):
         text, trust = trust, run / f"engine-{port}-trust.json"
@@ -102,7 +113,7 @@ def launch(worker: Worker, run: Path, trust: str | Path) -> Launched:
     content = {"device": worker.device, "arguments": arguments, "trust": str(trust.absolute())}
     write_private(config, json.dumps(content))
     argv = [str(python(worker.engine)), "-m", "serving.engine_plugin.worker", str(config)]
-    command = Command(argv, _environment(worker.device))
+    command = Command(argv, _environment(worker))
     return Launched(f"http://127.0.0.1:{port}", api_key, command)
 
 
@@ -135,12 +146,14 @@ def free_port() -> int:
     raise StartupError("No port is free for the engine. Set BULKHEAD_ENGINE_PORT.")
 
 
-def _environment(device: Device) -> dict[str, str]:
+def _environment(worker: Worker) -> dict[str, str]:
     kept = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
-    kept |= {"HF_HUB_OFFLINE": "1", "BULKHEAD_ENGINE_DEVICE": device}
+    kept |= {"HF_HUB_OFFLINE": "1", "BULKHEAD_ENGINE_DEVICE": worker.device}
+    kept[KERNELS] = worker.kernels
+    kept[SCRUBS] = "on" if worker.scrub_adapters else "off"
     # The side that keeps a connection longer must be the server, else a request meets its closing.
     kept["SGLANG_TIMEOUT_KEEP_ALIVE"] = str(2 * KEEP_ALIVE_SECONDS)
-    if device == "cpu":
+    if worker.device == "cpu":
         # With two threads the barriers cost more than the second core brings (measured: 3 times).
         kept["OMP_NUM_THREADS"] = "1"
     return kept

@@ -80,7 +80,7 @@ class EngineLink:
                 await self._sleep(_CHECK_SECONDS if self._ready else 0.5)
             except EngineRefusedError as error:
                 self._ready, self._detail = False, error.message
-                _log.error("engine.refused", reason=error.message)
+                _log.error("engine.refused", code=error.code)
                 self._on_refused(error.message)
                 await self._sleep(_REFUSED_SECONDS)
 

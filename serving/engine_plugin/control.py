@@ -10,7 +10,7 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from serving.engine_plugin import attestation, hooks, scrub
+from serving.engine_plugin import attestation, hooks, lora_scrub, scrub
 from serving.engine_plugin.admission import claims_of
 from serving.engine_plugin.gate import OperatorRoute
 from serving.engine_plugin.metering import ledger
@@ -144,7 +144,8 @@ def _publish(scheduler: Any, argument: str) -> dict[str, Any]:
 
 
 def _audit(scheduler: Any, argument: str) -> dict[str, Any]:
-    return scrub.audit(scheduler.token_to_kv_pool_allocator)
+    slots = scrub.audit(scheduler.token_to_kv_pool_allocator)
+    return slots | {"adapters": lora_scrub.audit(scheduler)}
 
 
 _ANSWERS: dict[str, Callable[[Any, str], dict[str, Any]]] = {

@@ -7,12 +7,22 @@ they belong into the engine's processes only: the factory shim corrupts models t
 
 from __future__ import annotations
 
+import os
 import sys
 import types
 from importlib.machinery import ModuleSpec
 from typing import Any
 
+# Set by the launcher. `int8` and `float32`: our kernels, over weights of that kind when decoding;
+# `stock`: SGLang's own, to compare.
+KERNELS = "BULKHEAD_ENGINE_KERNELS"
 _FACTORIES = ("tensor", "empty", "zeros", "ones", "arange", "full", "empty_like", "zeros_like")
+
+
+def kernels() -> str:
+    """Which kernels this process uses: one of the above on a CPU, else none of ours."""
+    on_cpu = os.environ.get("BULKHEAD_ENGINE_DEVICE") == "cpu"
+    return os.environ.get(KERNELS, "stock") if on_cpu else "stock"
 
 
 def allow_torchvision_without_cuda() -> None:

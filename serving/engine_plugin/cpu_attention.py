@@ -7,10 +7,10 @@ queries whose results it throws away. Windows, encoders and mixed types stay SGL
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 from serving.engine_plugin import hooks
+from serving.engine_plugin.cpu import kernels
 
 _BACKEND = "sglang.srt.layers.attention.torch_native_backend.TorchNativeAttnBackend"
 _PLACES = ("self", "query", "output", "k_cache", "v_cache", "req_to_token", "req_pool_indices")
@@ -22,7 +22,7 @@ def register() -> None:
     Raises:
         MissingTargetError: this SGLang lacks a place.
     """
-    if os.environ.get("BULKHEAD_ENGINE_DEVICE") == "cpu":
+    if kernels() != "stock":
         decode = (*_PLACES, "seq_lens", "encoder_lens")
         extend = (*_PLACES, "seq_lens", "extend_prefix_lens", "extend_seq_lens", "encoder_lens")
         hooks.around(f"{_BACKEND}._run_sdpa_forward_decode", decode, _decode)
@@ -33,7 +33,14 @@ def _decode(original: hooks.Hook, backend: Any, *args: Any, **options: Any) -> A
     query, output, keys, values, table, rows, lengths, *_ = args
     if not _plain(query, keys, args[7:], options):
         return original(backend, *args, **options)
-    scale = options.get("scaling")
+    scale = options.get("scaling") or query.shape[-1] ** -0.5
+    if _compilable(query, output, keys, values, table):
+        from serving.engine_plugin.cpu_kernels import decode_attention
+
+        arrays = (t.numpy() for t in (query, keys, values, table, rows.long(), lengths.long()))
+        attend = decode_attention(query.shape[1] // keys.shape[1], query.shape[2])
+        attend(*arrays, scale, output.numpy())
+        return output
     # Heads that share keys become rows of one query: nothing is repeated.
     grouped = query.view(query.shape[0], keys.shape[1], -1, query.shape[2])
     result = output.view_as(grouped)
@@ -41,6 +48,19 @@ def _decode(original: hooks.Hook, backend: Any, *args: Any, **options: Any) -> A
         slots = table[row, :length]
         result[index] = _attended(grouped[index], keys, values, slots, scale, None, False)
     return output
+
+
+def _compilable(query: Any, output: Any, keys: Any, values: Any, table: Any) -> bool:
+    """Whether the compiled kernel takes these: float32 and in one piece, as in SGLang's pools."""
+    import torch
+
+    tensors = (query, output, keys, values)
+    return (
+        all(tensor.dtype == torch.float32 and tensor.is_contiguous() for tensor in tensors)
+        and table.dtype == torch.int32
+        and table.is_contiguous()
+        and keys.shape[2] == values.shape[2] == query.shape[2]
+    )
 
 
 def _extend(original: hooks.Hook, backend: Any, *args: Any, **options: Any) -> Any:

@@ -13,9 +13,11 @@ from serving.engine_plugin import (
     budgets,
     control,
     cpu_attention,
+    cpu_linear,
     front,
     hooks,
     lora,
+    lora_scrub,
     metering,
     redaction,
     scrub,
@@ -32,7 +34,9 @@ _PARTS = (
     scrub,
     metering,
     lora,
+    lora_scrub,
     cpu_attention,
+    cpu_linear,
 )
 
 

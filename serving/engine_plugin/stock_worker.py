@@ -22,8 +22,9 @@ if os.environ.get("BULKHEAD_ENGINE_DEVICE") == "cpu":
 def main() -> None:
     """Serve until killed."""
     arguments = json.loads(Path(sys.argv[1]).read_text())["arguments"]
-    at = arguments.index("--radix-cache-backend")
-    del arguments[at : at + 2]
+    if "--radix-cache-backend" in arguments:
+        at = arguments.index("--radix-cache-backend")
+        del arguments[at : at + 2]
 
     from sglang.launch_server import run_server
     from sglang.srt.server_args import prepare_server_args

@@ -36,6 +36,7 @@ class TenantRadixCache(PublicTree):
         self._owners: dict[str, Account] = {}
         self._heaps: dict[str, list[tuple[float, int, Node]]] = {}
         self._queued: set[Node] = set()
+        self._of_adapters: dict[str, set[str]] = {}
         super().__init__(params)
 
     # What the scheduler calls
@@ -45,6 +46,8 @@ class TenantRadixCache(PublicTree):
         if len(self.accounts) > _MOST_IDLE:
             self._forget_idle()
         account = self.accounts.open(claims.account, claims.policy)
+        if claims.adapter:
+            self._of_adapters.setdefault(claims.adapter, set()).add(claims.namespace)
         before = self._owners.get(claims.namespace)
         self._owners[claims.namespace] = account
         if before is not None and before is not account:
@@ -93,6 +96,13 @@ class TenantRadixCache(PublicTree):
         """Evict all that the account holds, reserved or not; how many tokens stay in use."""
         self._evict_of(account, account.evictable)
         return account.resident
+
+    def forget_adapter(self, name: str) -> None:
+        """Evict the prefixes computed with an adapter, reserved or not."""
+        for namespace in self._of_adapters.pop(name, ()):
+            while leaves := self.evictable_leaves.intersection(self.nodes_of(namespace)):
+                for leaf in leaves:
+                    self._evict_leaf(leaf, len(leaf.key))
 
     def inc_lock_ref(self, node: Node) -> Any:
         self._count_locked(node, before=0)

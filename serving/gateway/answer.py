@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from isolation.masking.conversations import Conversation
 from rag.documents import Passage
 from rag.prompt import marked_sources
 from serving.engine.client import TokenUsage
@@ -29,11 +30,12 @@ class AnswerText:
 
 @dataclass(frozen=True, slots=True)
 class AnswerEnd:
-    """The end of an answer."""
+    """The end of an answer. `conversation`: of one whose placeholders were kept."""
 
     finish_reason: str
     citations: list[Citation]
     usage: TokenUsage
+    conversation: Conversation | None = None
 
 
 AnswerPart = AnswerText | AnswerEnd

@@ -11,6 +11,8 @@ from dataclasses import dataclass, replace
 import structlog
 
 from isolation.context import TenantContext, require_tenant
+from isolation.errors import InvalidRequestError
+from isolation.masking.conversations import Conversation, ConversationTokens
 from isolation.namespaces import CacheScope, NamespaceDeriver
 from isolation.streaming import Chain, StreamTransform
 from rag.documents import Passage
@@ -76,6 +78,7 @@ class ChatParts:
     retriever: Retrieval | None
     refusal: Refusal | None
     guard: Callable[[TenantContext], Guard]
+    conversations: ConversationTokens
     models: Models | None = None
     trials: Trials | None = None
 
@@ -100,6 +103,7 @@ class _Prepared:
     prompt_tokens: int
     sources: list[Passage]
     vault: Vault | None
+    keeps_placeholders: bool
 
 
 class TenantChat:
@@ -155,6 +159,8 @@ class TenantChat:
         self, request: ChatRequest, model: ModelChoice, meter: Meter
     ) -> _Prepared | str:
         """What to generate, or what to say without generating."""
+        if request.placeholders == "kept" and self._parts.masker is None:
+            raise InvalidRequestError("Nothing is masked here.", param="placeholders")
         conversation = [turn.message() for turn in request.messages]
         max_tokens = request.output_limit or self._options.default_max_tokens
         tokens = self._parts.tokens()
@@ -180,11 +186,11 @@ class TenantChat:
         prompt_tokens = tokens.count_messages(_as_dicts(prompt.messages))
         check_context(self._ctx, prompt_tokens + max_tokens)
         meter.prepared(prompt_tokens, len(prompt.sources))
+        kept = request.placeholders == "kept"
         # What the customer is shown of a source is the source, not what the engine saw of it.
-        sources = _originals(prompt.sources, passages)
-        return _Prepared(
-            self._job(request, prompt, max_tokens, meter), prompt_tokens, sources, vault
-        )
+        sources = _originals(prompt.sources, masked_passages if kept else passages)
+        job = self._job(request, prompt, max_tokens, meter)
+        return _Prepared(job, prompt_tokens, sources, vault, kept)
 
     async def _mask(
         self, conversation: list[Message], passages: list[Passage]
@@ -194,7 +200,7 @@ class TenantChat:
         masked = await self._parts.masker.mask(
             self._ctx,
             [turn.content for turn in conversation],
-            [passage.text for passage in passages],
+            [passage.masked or passage.text for passage in passages],
         )
         turns = zip(conversation, masked.texts, strict=True)
         sources = zip(passages, masked.documents, strict=True)
@@ -229,7 +235,7 @@ class TenantChat:
         meter: Meter,
         watched: Watched,
     ) -> AsyncGenerator[AnswerPart, None]:
-        out = self._outward(prepared.vault)
+        out = self._outward(prepared)
         deadline = time.monotonic() + self._options.queue_seconds
         queue = self._parts.queue.of(self._ctx)
         async with queue.turn(prompt_tokens=prepared.prompt_tokens, deadline=deadline) as turn:
@@ -249,7 +255,8 @@ class TenantChat:
         citations = cite(prepared.sources, meter.answer, self._clean(prepared.vault))
         if prepared.vault is not None and prepared.vault.tripped:
             log.warning("canary_in_answer", tenant=self._ctx.tenant_id, request=meter.request_id)
-        yield AnswerEnd(meter.finish_reason, citations, meter.tokens)
+        conversation = await self._conversation(prepared, meter)
+        yield AnswerEnd(meter.finish_reason, citations, meter.tokens, conversation)
 
     def _stream(
         self, engine: EngineClient, lease: Lease, job: Job, meter: Meter
@@ -259,9 +266,18 @@ class TenantChat:
         own = engine.of(self._ctx, self._parts.namespaces.derive(self._ctx, scope))
         return lease.guarded(_metered(own, replace(job, adapter=lease.engine_name), meter))
 
-    def _outward(self, vault: Vault | None) -> StreamTransform:
-        guard = self._parts.guard(self._ctx).stream()
-        return Chain([vault.answer(self._ctx), guard]) if vault else guard
+    def _outward(self, prepared: _Prepared) -> StreamTransform:
+        guard, vault = self._parts.guard(self._ctx).stream(), prepared.vault
+        if vault is None:
+            return guard
+        kept = prepared.keeps_placeholders
+        return Chain([vault.masked_answer(self._ctx) if kept else vault.answer(self._ctx), guard])
+
+    async def _conversation(self, prepared: _Prepared, meter: Meter) -> Conversation | None:
+        if prepared.vault is None or not prepared.keeps_placeholders:
+            return None
+        tokens = self._parts.conversations
+        return await prepared.vault.conversation(self._ctx, tokens, meter.request_id)
 
     def _clean(self, vault: Vault | None) -> Callable[[str], str]:
         """Sources are shown as they are, but for what must not leave."""

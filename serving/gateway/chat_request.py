@@ -76,6 +76,8 @@ class ChatRequest(_Strict):
     n: Literal[1] = 1
     user: str | None = None
     metadata: dict[str, str] | None = None
+    # Bulkhead's own: the answer keeps its placeholders, and brings a token that resolves them.
+    placeholders: Literal["restored", "kept"] = "restored"
 
     @field_validator("messages")
     @classmethod

@@ -7,6 +7,8 @@ from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol
 
 from isolation.context import OperatorContext, TenantContext
+from isolation.masking.conversations import Conversation, ConversationTokens
+from isolation.masking.documents import MaskedText
 from isolation.streaming import StreamTransform
 from rag.catalog import CatalogEntry
 from rag.documents import Passage, Source
@@ -28,6 +30,14 @@ class Vault(Protocol):
 
     def answer(self, ctx: TenantContext) -> StreamTransform:
         """Restores placeholders in an answer, cut anywhere, and keeps foreign data in."""
+
+    def masked_answer(self, ctx: TenantContext) -> StreamTransform:
+        """The same, with placeholders as they are."""
+
+    async def conversation(
+        self, ctx: TenantContext, tokens: ConversationTokens, name: str
+    ) -> Conversation:
+        """What resolves this request's placeholders later on."""
 
     def clean(self, text: str) -> str:
         """A source that is shown as it is, without canaries."""
@@ -53,9 +63,10 @@ class Masker(Protocol):
     """Replaces personal data by numbered placeholders."""
 
     async def mask(
-        self, ctx: TenantContext, texts: Sequence[str], documents: Sequence[str] = ()
+        self, ctx: TenantContext, texts: Sequence[str], documents: Sequence[str | MaskedText] = ()
     ) -> Masked:
-        """All turns of one conversation, in order, and the passages that go with it.
+        """All turns of one conversation, in order, and the passages that go with it; those that
+        were masked when they came in are not analysed again.
 
         Raises:
             ContentBlockedError: the tenant's policy does not let something in them pass.

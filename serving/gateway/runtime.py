@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from isolation.masking.conversations import ConversationTokens
 from rag.embedding.port import Embedder
 from rag.reading.parsers import Parsers
 from rag.spool import Spool
@@ -86,6 +87,7 @@ class Runtime:
     spool: Spool
     parsers: Parsers
     exporter: Exporter
+    conversations: ConversationTokens
     embedder: Embedder
     reembedding: Reembedding
     readiness: Callable[[], Readiness]

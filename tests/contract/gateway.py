@@ -6,6 +6,7 @@ a part that leaks behind its routes is seen from outside.
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -18,7 +19,12 @@ from starlette.types import ASGIApp
 from evals.contract.target import Account
 from isolation.context import TenantContext
 from isolation.guard.links import LinkGuard
+from isolation.masking.conversations import ConversationTokens
+from isolation.masking.findings import Finding
+from isolation.masking.masker import Masker
+from isolation.masking.policy import StandardPolicies
 from isolation.namespaces import CacheScope, NamespaceDeriver
+from isolation.sealing import TenantCipher
 from isolation.tenant_id import TenantId, tenant_id
 from isolation.testing.contexts import operator_for_tests, tenant_for_tests
 from rag.catalog import CatalogEntry
@@ -34,13 +40,14 @@ from serving.engine.client import EngineClient
 from serving.engine.tokens import ByteCounter
 from serving.gateway.app import create_app
 from serving.gateway.chat import ChatOptions, ChatParts, ChatService
+from serving.gateway.ports import Retrieval
 from tests.gateway.fakes import (
     Files,
     Guard,
     Ledger,
     Limiter,
-    Masker,
     Outcome,
+    OwnKeys,
     Queue,
     Search,
     runtime,
@@ -49,6 +56,7 @@ from tests.signing import signer_for_tests
 from tests.stub_engine import StubEngine
 
 TENANTS = ("acme", "birch")
+_MAIL = re.compile(r"\w+@[\w.]+\w")
 _WRITTEN = datetime(2026, 1, 1, tzinfo=UTC)
 
 
@@ -121,6 +129,22 @@ class Shelf:
         return [_entry(document) for (owner, _), document in mine if owner == self.tenant]
 
 
+class OneKey:
+    """Deliberately leaky: all tenants' conversation tokens under one tenant's key."""
+
+    async def cipher(self, ctx: TenantContext) -> TenantCipher:
+        return await OwnKeys().cipher(tenant_for_tests(TENANTS[0]))
+
+
+class Mails:
+    """An analyzer that finds e-mail addresses."""
+
+    version = "1"
+
+    async def find(self, text: str, locale: str | None) -> list[Finding]:
+        return [Finding(*match.span(), "EMAIL_ADDRESS") for match in _MAIL.finditer(text)]
+
+
 class OneForAllLedger(UsageLedger):
     """Deliberately leaky: every tenant is shown, and charged on, one account."""
 
@@ -136,6 +160,7 @@ async def gateway(
     salted: bool = True,
     one_ledger: bool = False,
     guarded: bool = True,
+    one_key: bool = False,
 ) -> AsyncGenerator[tuple[ASGIApp, Sequence[Account]], None]:
     """The application, and an account of each of two tenants."""
     database = await Database.open(f"sqlite+aiosqlite:///{folder}/bulkhead.db")
@@ -145,12 +170,14 @@ async def gateway(
         engine = EngineClient(url, model="m", api_key="k", signer=signer_for_tests())
         files = Files(folder / "uploads")
         parts = runtime(engine, search=Search(), limiter=Limiter(), ledger=Ledger(), files=files)
+        tokens = ConversationTokens(OneKey() if one_key else OwnKeys())
         parts = replace(
             parts,
+            conversations=tokens,
             registry=TenantRegistry(database),
             tenants_keys=ApiKeyAuthenticator(database),
             usage=ledger,
-            chat=_chat(engine, library, ledger, guarded),
+            chat=chat_service(engine, library, ledger, guarded, tokens),
             retriever=library,
             ingestor=library,
         )
@@ -161,9 +188,14 @@ async def gateway(
     await database.close()
 
 
-def _chat(
-    engine: EngineClient, library: Library, ledger: UsageLedger, guarded: bool
+def chat_service(
+    engine: EngineClient,
+    retriever: Retrieval,
+    ledger: UsageLedger,
+    guarded: bool,
+    tokens: ConversationTokens,
 ) -> ChatService:
+    """Chats over `retriever`."""
     parts = ChatParts(
         engine=lambda: engine,
         tokens=ByteCounter,
@@ -172,10 +204,11 @@ def _chat(
         limiter=Limiter(),
         queue=Queue(),
         usage=ledger,
-        masker=Masker(),
-        retriever=library,
+        masker=Masker(Mails(), StandardPolicies()),
+        retriever=retriever,
         refusal=None,
         guard=lambda ctx: LinkGuard() if guarded else Guard(),
+        conversations=tokens,
     )
     return ChatService(parts, ChatOptions(3, 1_000, 64, 5))
 

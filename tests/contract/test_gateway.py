@@ -19,9 +19,15 @@ async def _judged(
     salted: bool = True,
     one_ledger: bool = False,
     guarded: bool = True,
+    one_key: bool = False,
 ) -> dict[str, Checks]:
     async with gateway(
-        folder, library=library, salted=salted, one_ledger=one_ledger, guarded=guarded
+        folder,
+        library=library,
+        salted=salted,
+        one_ledger=one_ledger,
+        guarded=guarded,
+        one_key=one_key,
     ) as started:
         app, (a, b) = started
         transport = httpx.ASGITransport(app, raise_app_exceptions=False)
@@ -35,8 +41,11 @@ async def test_every_boundary_of_the_gateway_holds_and_nothing_planted_stays(
     library = Library()
     results = await _judged(tmp_path, library)
     assert {name: checks.findings for name, checks in results.items()} == {n: [] for n in PROBES}
+    # Groups are judged on the real store (test_gateway_groups).
+    assert results.pop("groups").verdict is Verdict.skipped
     assert {checks.verdict for checks in results.values()} == {Verdict.held}
     assert library.documents == {}
+    assert results["placeholders"].boundaries == 8 + 12
 
 
 async def test_a_store_that_leaks_behind_the_gateway_is_caught(tmp_path: Path) -> None:
@@ -59,6 +68,10 @@ async def test_a_ledger_that_mixes_up_accounts_is_caught(tmp_path: Path) -> None
 
 async def test_an_answer_that_nobody_guards_is_caught(tmp_path: Path) -> None:
     assert _leaks(await _judged(tmp_path, Library(), guarded=False)) == {"output"}
+
+
+async def test_conversation_tokens_under_one_key_for_all_are_caught(tmp_path: Path) -> None:
+    assert _leaks(await _judged(tmp_path, Library(), one_key=True)) == {"placeholders"}
 
 
 def _leaks(results: dict[str, Checks]) -> set[str]:

@@ -12,9 +12,9 @@ from typer.testing import CliRunner
 
 from evals.contract.checks import Checks, Verdict
 from evals.contract.suite import PROBES, judge, run, verdict
-from evals.contract.target import Account, Pair, reached
+from evals.contract.target import Account, MemberAccount, Pair, reached
 from serving.cli.main import build
-from tests.contract.twin import KEYS, Twin
+from tests.contract.twin import KEYS, MEMBERS, Twin
 
 LEAKS = (
     "keys: a known id is told apart by the body",
@@ -35,6 +35,16 @@ LEAKS = (
     "search: the query is a filter language",
     "search: counts hold all ids",
     "search: a filter stands in for the predicate",
+    "groups: the search forgets them",
+    "groups: a filter stands in for them",
+    "groups: they reach other tenants",
+    "groups: the chat forgets them",
+    "groups: the stream forgets them",
+    "groups: a document forgets them",
+    "groups: the list forgets them",
+    "groups: the export forgets them",
+    "groups: their keys write",
+    "groups: their keys delete",
     "influence: scores count everybody's documents",
     "influence: the best of all are filtered afterwards",
     "influence: what anybody has is told",
@@ -43,6 +53,7 @@ LEAKS = (
     "chat: it obeys injected instructions",
     "chat: a code is looked up everywhere",
     "prefix-cache: one tree for all",
+    "prefix-cache: one tree for all that is streamed",
     "controls: they are taken",
     "controls: they are taken among the stream's options",
     "controls: a header chooses the search's tenant",
@@ -54,6 +65,10 @@ LEAKS = (
     "usage: everybody pays the tokens",
     "placeholders: one table for all",
     "placeholders: the table outlives its request",
+    "placeholders: a token opens for anybody",
+    "placeholders: a token opens every conversation",
+    "placeholders: no token is needed",
+    "placeholders: the token is not checked",
     "output: links stay in answers",
     "output: links stay in answers that are streamed",
     "output: links stay in citations",
@@ -62,9 +77,17 @@ LEAKS = (
 OUT_OF_ORDER = {
     "no key opens": tuple(PROBES),
     "wrong keys are refused in other words": ("keys",),
-    "documents are not kept": ("documents", "search", "influence", "chat", "controls", "output"),
+    "documents are not kept": (
+        "documents",
+        "search",
+        "groups",
+        "influence",
+        "chat",
+        "controls",
+        "output",
+    ),
     "documents of one id stay": ("documents", "search", "influence", "chat", "controls", "output"),
-    "search finds nothing": ("search", "influence", "chat", "controls", "output"),
+    "search finds nothing": ("search", "groups", "influence", "chat", "controls", "output"),
     "the chat is away": (
         "chat",
         "prefix-cache",
@@ -82,7 +105,9 @@ OUT_OF_ORDER = {
 
 def _reached(twin: Twin) -> AbstractAsyncContextManager[Pair]:
     a, b = (Account(name, key) for key, name in KEYS.items())
-    return reached("http://twin", a, b, transport=httpx.ASGITransport(twin.app()))
+    members = [MemberAccount(*whose, key) for key, whose in MEMBERS.items()]
+    transport = httpx.ASGITransport(twin.app())
+    return reached("http://twin", a, b, transport=transport, members=members)
 
 
 async def _probed(twin: Twin, *names: str) -> dict[str, Checks]:
@@ -172,6 +197,15 @@ async def test_findings_name_no_key_and_no_secret() -> None:
     assert not any(key in shown for key in KEYS)
 
 
+async def test_without_a_key_of_a_group_the_probe_says_that_it_was_skipped_and_why() -> None:
+    a, b = (Account(name, key) for key, name in KEYS.items())
+    async with reached("http://t", a, b, transport=httpx.ASGITransport(Twin().app())) as pair:
+        results = {name: await judge(PROBES[name], pair) for name in ("groups", "search")}
+    assert results["groups"].verdict is Verdict.skipped
+    assert "--member" in results["groups"].as_json()["skipped"]
+    assert verdict(results) is Verdict.held
+
+
 def test_a_leak_weighs_more_than_what_could_not_be_judged() -> None:
     leak, unjudged = Checks(), Checks()
     leak.boundary("x", False)
@@ -195,6 +229,8 @@ def test_the_command_judges_nothing_where_nobody_answers(tmp_path: Path) -> None
         (["--target", "http://t", "--tenant", "a=bk_x_y", "--tenant", "b=@x"], "in the file"),
         (["--target", "http://t", "--tenant", "a=@/none", "--tenant", "b=@/none"], "be read"),
         (["--target", "http://t", "--tenant", "a=@KEY"], "twice"),
+        (["--target", "http://t", "TENANTS", "--member", "acme=@KEY"], "TENANT:GROUP"),
+        (["--target", "http://t", "TENANTS", "--member", "ash:g=@KEY"], "none of the two"),
         (["--target", "http://t", "--tenant", "a=@KEY", "--tenant", "b=@KEY"], "the same key"),
     ],
 )

@@ -20,7 +20,12 @@ KEYS = {
     "bk_aaaaaaaaaaaaaaaa_" + "A" * 43: "acme",
     "bk_bbbbbbbbbbbbbbbb_" + "B" * 43: "birch",
 }
-_ALLOWED = {"model", "messages", "max_tokens", "stream", "stream_options"}
+# Keys of one group: the tenant, and the group.
+MEMBERS = {
+    "bk_eeeeeeeeeeeeeeee_" + "E" * 43: ("acme", "support"),
+    "bk_ffffffffffffffff_" + "F" * 43: ("birch", "support"),
+}
+_ALLOWED = {"model", "messages", "max_tokens", "stream", "stream_options", "placeholders"}
 _LINK = re.compile(r"(?:https?:)?//\S+", re.IGNORECASE)
 _EMAIL = re.compile(r"\S+@[\w-]+(?:\.[\w-]+)+")
 _SYSTEM = ["You", "are", "a", "shop", "'s", "assistant", "."]
@@ -38,9 +43,11 @@ class Twin:
     def __init__(self, *faults: str) -> None:
         self._faults = set(faults)
         self.documents: dict[tuple[str, str], str] = {}
+        self._groups: dict[tuple[str, str], set[str]] = {}
         self._requests = dict.fromkeys(KEYS.values(), 0)
         self._tokens = dict.fromkeys(KEYS.values(), 0)
         self._vault: dict[str, dict[str, str]] = {}
+        self._tokens_given: dict[str, tuple[str, str, str]] = {}
         self._prefixes: dict[str, list[list[str]]] = {}
 
     def app(self) -> Starlette:
@@ -53,7 +60,9 @@ class Twin:
             Route(one, self._delete, methods=["DELETE"]),
             Route("/v1/search", self._search, methods=["POST"]),
             Route("/v1/chat/completions", self._chat, methods=["POST"]),
+            Route("/v1/placeholders", self._resolve, methods=["POST"]),
             Route("/v1/usage", self._usage),
+            Route("/v1/export", self._export),
         ]
         return Starlette(routes=routes, exception_handlers={_RefusedError: _refused})
 
@@ -62,6 +71,8 @@ class Twin:
 
     def _tenant(self, request: Request) -> str:
         scheme, _, key = request.headers.get("authorization", "").partition(" ")
+        if scheme == "Bearer" and key in MEMBERS and not self._has("no key opens"):
+            return MEMBERS[key][0]
         if scheme == "Bearer" and key in KEYS and not self._has("no key opens"):
             return KEYS[key]
         if self._has("wrong keys are refused in other words"):
@@ -79,6 +90,26 @@ class Twin:
             return KEYS[key.swapcase()]
         raise _RefusedError(401, "invalid_api_key")
 
+    def _group(self, request: Request) -> str | None:
+        """The group that the key is restricted to."""
+        key = request.headers.get("authorization", "").partition(" ")[2]
+        return MEMBERS[key][1] if key in MEMBERS else None
+
+    def _seen(self, group: str | None, way: str) -> set[tuple[str, str]]:
+        """What a key of this group may see, of any tenant."""
+        if group is None or self._has(f"groups: {way} forgets them"):
+            return set(self.documents)
+        return {key for key in self.documents if not (of := self._groups.get(key)) or group in of}
+
+    def _require_writer(self, request: Request, step: str) -> None:
+        if self._group(request) is not None and not self._has(f"groups: their keys {step}"):
+            raise _RefusedError(403, "key_is_restricted")
+
+    async def _export(self, request: Request) -> Response:
+        tenant, seen = self._tenant(request), self._seen(self._group(request), "the export")
+        lines = [f"{key[1]}: {self.documents[key]}" for key in seen if key[0] == tenant]
+        return Response("\n".join(lines))
+
     async def _models(self, request: Request) -> Response:
         self._tenant(request)
         return JSONResponse({"data": [{"id": "base"}]})
@@ -90,11 +121,13 @@ class Twin:
         if self._has("controls: the URL chooses the tenant"):
             tenant = request.query_params.get("tenant", tenant)
         everybody = self._has("documents: the list is everybody's")
-        ids = [name for owner, name in self.documents if everybody or owner == tenant]
+        seen = self._seen(self._group(request), "the list")
+        ids = [key[1] for key in self.documents if key in seen and (everybody or key[0] == tenant)]
         return JSONResponse({"data": [{"id": name} for name in ids]})
 
     async def _put(self, request: Request) -> Response:
         tenant, body = self._tenant(request), await request.json()
+        self._require_writer(request, "write")
         self._require(body, isinstance(body.get("text"), str))
         owner = self._owner(body["id"], tenant) if self._has("documents: ids are global") else None
         if self._has("documents: all of the same id are replaced"):
@@ -102,6 +135,7 @@ class Twin:
                 self.documents[key] = body["text"]
         if not self._has("documents are not kept"):
             self.documents[owner or tenant, body["id"]] = body["text"]
+            self._groups[owner or tenant, body["id"]] = set(body.get("groups", []))
         return JSONResponse({"id": body["id"], "title": "", "chunks": 1})
 
     async def _get(self, request: Request) -> Response:
@@ -112,12 +146,15 @@ class Twin:
             raise _RefusedError(403, "forbidden")
         if foreign and self._has("documents: foreign ones are unknown in other words"):
             raise _RefusedError(404, "document_not_yours")
+        if (tenant, name) not in self._seen(self._group(request), "a document") and not foreign:
+            raise _RefusedError(404, "document_not_found")
         if owner is None or (foreign and not self._has("documents: foreign ones are read")):
             raise _RefusedError(404, "document_not_found")
         return JSONResponse({"id": name, "chunks": len(self.documents[owner, name])})
 
     async def _delete(self, request: Request) -> Response:
         tenant, name = self._tenant(request), request.path_params["document_id"]
+        self._require_writer(request, "delete")
         if self._has("documents of one id stay") and name.endswith("-codes"):
             raise _RefusedError(500, "internal_error")
         if (tenant, name) not in self.documents:
@@ -147,7 +184,13 @@ class Twin:
             self._has("search: a filter stands in for the predicate")
             and "not" in body.get("filter", {})
         )
-        found = self._found(tenant, body["query"], everybody)
+        group = self._group(request)
+        if self._has("groups: a filter stands in for them") and "filter" in body:
+            group = None
+        found = self._found(tenant, body["query"], everybody, self._seen(group, "the search"))
+        if self._has("groups: they reach other tenants") and group is not None:
+            named = {key for key in self.documents if group in self._groups.get(key, set())}
+            found += self._found(tenant, body["query"], True, named)
         if self._has("search: relevance is checked and the tenant is not") and not found:
             found = self._found(tenant, body["query"], everybody=True)
         facets = [name for _, name in self.documents if self._has("search: counts hold all ids")]
@@ -162,7 +205,13 @@ class Twin:
         data = [{"document_id": d, "title": d, "text": t, "score": score} for d, t in found]
         return JSONResponse({"data": data, "facets": facets})
 
-    def _found(self, tenant: str, query: str, everybody: bool) -> list[tuple[str, str]]:
+    def _found(
+        self,
+        tenant: str,
+        query: str,
+        everybody: bool,
+        seen: set[tuple[str, str]] | None = None,
+    ) -> list[tuple[str, str]]:
         if self._has("search finds nothing"):
             return []
         words = {word.strip("?.").lower() for word in query.split()}
@@ -170,6 +219,7 @@ class Twin:
             (name, text)
             for (owner, name), text in self.documents.items()
             if (everybody or owner == tenant)
+            and (seen is None or (owner, name) in seen)
             and words & {w.strip(".").lower() for w in text.split()}
         ]
 
@@ -190,7 +240,8 @@ class Twin:
         leaks |= self._has("chat: a code is looked up everywhere") and "QX" in question
         if self._has("controls: a header chooses the chat's tenant"):
             tenant = request.headers.get("x-tenant-id", tenant)
-        found = self._found(tenant, question, leaks)
+        seen = self._seen(self._group(request), "the stream" if streamed else "the chat")
+        found = self._found(tenant, question, leaks, seen)
         text = found[0][1] if found else "I do not know."
         if self._has("chat: it obeys injected instructions") and "Ignore" in question:
             text = " ".join(self.documents.values())
@@ -205,10 +256,12 @@ class Twin:
             for name, quote in found
         ]
         said = " ".join(message["content"] for message in body["messages"])
-        usage = {"prompt_tokens_details": {"cached_tokens": self._cached(tenant, said)}}
+        usage = {"prompt_tokens_details": {"cached_tokens": self._cached(tenant, said, streamed)}}
         if not streamed:
             choice = {"message": {"role": "assistant", "content": text}}
-            return JSONResponse({"choices": [choice], "citations": citations, "usage": usage})
+            more = self._conversation(tenant, question) if "placeholders" in body else {}
+            answer = {"choices": [choice], "citations": citations, "usage": usage}
+            return JSONResponse(answer | more)
         return StreamingResponse(_events(text, citations, usage), media_type="text/event-stream")
 
     def _require(self, body: dict[str, Any], well_formed: bool) -> None:
@@ -231,6 +284,31 @@ class Twin:
         outlives = common or self._has("placeholders: the table outlives its request")
         return mine.get("<EMAIL_ADDRESS_1>", "") if outlives and "<EMAIL" in question else ""
 
+    def _conversation(self, tenant: str, question: str) -> dict[str, Any]:
+        name = f"c{len(self._tokens_given)}"
+        token = f"ct1.{name}." + "x" * 60
+        self._tokens_given[token] = (tenant, name, " ".join(_EMAIL.findall(question)))
+        return {"conversation": {"id": name, "token": token}}
+
+    async def _resolve(self, request: Request) -> Response:
+        tenant, body = self._tenant(request), await request.json()
+        owner, name, value = self._given(body["token"], body["conversation"])
+        wrong_tenant = owner != tenant and not self._has("placeholders: a token opens for anybody")
+        everywhere = self._has("placeholders: a token opens every conversation")
+        if wrong_tenant or (name != body["conversation"] and not everywhere):
+            raise _RefusedError(403, "invalid_conversation_token")
+        return JSONResponse({"data": [{"placeholder": "<EMAIL_ADDRESS_1>", "value": value}]})
+
+    def _given(self, token: str, conversation: str) -> tuple[str, str, str]:
+        known = self._tokens_given.get(token)
+        if self._has("placeholders: no token is needed"):
+            known = next(one for one in self._tokens_given.values() if one[1] == conversation)
+        if self._has("placeholders: the token is not checked") and token:
+            known = next(v for k, v in self._tokens_given.items() if k[:6] == token[:6])
+        if known is None:
+            raise _RefusedError(403, "invalid_conversation_token")
+        return known
+
     def _count(self, tenant: str) -> None:
         if self._has("usage is not counted"):
             return
@@ -241,10 +319,12 @@ class Twin:
         for name in KEYS.values() if everybody else [tenant]:
             self._tokens[name] += 10
 
-    def _cached(self, tenant: str, question: str) -> int | None:
+    def _cached(self, tenant: str, question: str, streamed: bool) -> int | None:
         if self._has("cached tokens are not reported"):
             return None
-        space = "" if self._has("prefix-cache: one tree for all") else tenant
+        common = self._has("prefix-cache: one tree for all")
+        common |= streamed and self._has("prefix-cache: one tree for all that is streamed")
+        space = "" if common else tenant
         prompt = [*_SYSTEM, *question.split()]
         known = self._prefixes.setdefault(space, [])
         hit = max((_common(prompt, earlier) for earlier in known), default=0)

@@ -1,22 +1,25 @@
-"""`python -m tests.embedded.killed DATA ACTION PLACE WHEN NTH`: changes a platform's data, and
-kills itself at a place in it, as nothing can be caught or cleaned up after.
+"""Changes a platform's data in a process of its own, which kills itself at a place in it, as
+nothing can be caught or cleaned up after.
 
-PLACE is a method, `module:Class.name`; WHEN is `before` or `after` its NTH call. Prints `begun`
-when the action begins, and `done` when it is acknowledged.
+A place is a method, `module:Class.name`, before or after its nth call.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
+import re
 import signal
-import sys
 from collections.abc import Awaitable, Callable
 from importlib import import_module
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 from evals.performance.hashed_embedder import HashedEmbedder
+from isolation.masking.findings import Finding
+from isolation.masking.policy import MaskingPolicy
+from isolation.masking.workers import WorkersOnDemand
 from isolation.tenant_id import tenant_id
 from isolation.testing.contexts import tenant_for_tests
 from rag.documents import Document
@@ -26,6 +29,7 @@ from serving.embedded.core import Core, open_core
 from serving.settings import Settings
 
 CHUNKS = 700
+MASKED = MaskingPolicy.model_validate({"documents": {}})
 ACME, BIRCH = tenant_for_tests("acme"), tenant_for_tests("birch")
 
 
@@ -47,6 +51,11 @@ def book(word: str, chunks: int = CHUNKS) -> Document:
     return Document("book", "Book", sections)
 
 
+async def parts_are_persons(_: WorkersOnDemand, text: str, locale: str | None) -> list[Finding]:
+    """In place of the analysis, whose processes take seconds to start."""
+    return [Finding(*match.span(), "PERSON") for match in re.finditer(r"Part \d+", text)]
+
+
 async def prepared(core: Core) -> None:
     """Two tenants with a book each, of the same id."""
     for ctx in (ACME, BIRCH):
@@ -58,6 +67,11 @@ async def prepared(core: Core) -> None:
 
 
 async def _replace(core: Core) -> None:
+    await core.ingestor.of(ACME).ingest(book("second-acme", 900))
+
+
+async def _replace_masked(core: Core) -> None:
+    await core.policies.set(core.operator, tenant_id("acme"), MASKED)
     await core.ingestor.of(ACME).ingest(book("second-acme", 900))
 
 
@@ -79,6 +93,7 @@ async def _optimize(core: Core) -> None:
 
 ACTIONS: dict[str, Callable[[Core], Awaitable[None]]] = {
     "replace": _replace,
+    "replace_masked": _replace_masked,
     "delete": _delete,
     "delete_tenant": _delete_tenant,
     "reembed": _reembed,
@@ -123,19 +138,19 @@ def _kill_at(place: str, when: str, nth: int) -> None:
     setattr(owner, method, slow if asyncio.iscoroutinefunction(original) else quick)
 
 
-async def _main(data: str, action: str, place: str, when: str, nth: str) -> None:
-    async with open_core(settings(Path(data))) as core:
+def run(said: Connection, data: Path, action: str, place: str, when: str, nth: int) -> None:
+    """The process's whole life. Says `begun` when the action begins, `done` when it is
+    acknowledged."""
+    asyncio.run(_run(said, data, action, place, when, nth))
+
+
+async def _run(said: Connection, data: Path, action: str, place: str, when: str, nth: int) -> None:
+    WorkersOnDemand.find = parts_are_persons  # type: ignore[method-assign]
+    async with open_core(settings(data)) as core:
         await prepared(core)
         if place:
-            _kill_at(place, when, int(nth))
-        print("begun", flush=True)
+            _kill_at(place, when, nth)
+        said.send("begun")
         await ACTIONS[action](core)
-        print("done", flush=True)
+        said.send("done")
         os.kill(os.getpid(), signal.SIGKILL)
-
-
-if __name__ == "__main__":
-    # Under its own name, by which the settings import it.
-    import tests.embedded.killed as own
-
-    asyncio.run(own._main(*sys.argv[1:]))

@@ -4,10 +4,11 @@ absent or whole, and the other tenant's never changes. Every part is real but th
 from __future__ import annotations
 
 import asyncio
+import multiprocessing
 import shutil
-import subprocess
-import sys
+import sqlite3
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,10 @@ from rag.retrieval.follow_up import Question
 from serving.embedded.core import Core, open_core
 from tests.embedded import killed
 from tests.embedded.killed import ACME, BIRCH, CHUNKS, settings
+
+# Each process is forked from one that has the libraries loaded, which takes seconds.
+FORKS = multiprocessing.get_context("forkserver")
+FORKS.set_forkserver_preload([killed.__name__])
 
 _CATALOG = "serving.control.catalog:_SqlTenantCatalog"
 _STORE = "rag.store.edge.collection:EdgeTenantCollection"
@@ -35,6 +40,14 @@ REPLACED = [
     (_STEP, "after", 1, "second"),
     (_STEP, "after", 3, "second"),
     (f"{_CATALOG}.finish", "after", 1, "second"),
+    ("", "", 0, "second"),
+]
+_VAULTS = "serving.control.vaults:_SqlTenantVaults"
+MASKED = [
+    (f"{_VAULTS}.put", "after", 2, "first"),
+    (f"{_CATALOG}.commit", "before", 1, "first"),
+    (f"{_CATALOG}.commit", "after", 1, "second"),
+    (f"{_VAULTS}.keep", "before", 1, "second"),
     ("", "", 0, "second"),
 ]
 DELETED = [
@@ -84,14 +97,17 @@ def data(books: Path, tmp_path: Path) -> Path:
 
 
 def _killed(data: Path, action: str, place: str, when: str, nth: int) -> None:
-    ended = subprocess.run(
-        [sys.executable, "-m", killed.__name__, str(data), action, place, when, str(nth)],
-        capture_output=True,
-        text=True,
-        cwd=Path(__file__).parents[2],
-    )
-    assert ended.returncode == -9, ended.stderr
-    assert ended.stdout.split() == (["begun"] if place else ["begun", "done"])
+    receiving, sending = FORKS.Pipe(duplex=False)
+    process = FORKS.Process(target=killed.run, args=(sending, data, action, place, when, nth))
+    process.start()
+    sending.close()
+    said = []
+    with suppress(EOFError):
+        while True:
+            said.append(receiving.recv())
+    process.join()
+    assert process.exitcode == -9
+    assert said == (["begun"] if place else ["begun", "done"])
 
 
 async def _words(core: Core, ctx: TenantContext) -> Counter[str]:
@@ -130,6 +146,30 @@ async def test_a_replacement(data: Path, place: str, when: str, nth: int, kept: 
     async with open_core(settings(data)) as core:
         assert await _is_whole(core, ACME, f"{kept}-acme", {"first": CHUNKS, "second": 900}[kept])
         assert await _is_whole(core, BIRCH, "first-birch", CHUNKS)
+
+
+@pytest.mark.parametrize(("place", "when", "nth", "kept"), MASKED)
+async def test_a_replacement_that_is_masked(
+    data: Path, place: str, when: str, nth: int, kept: str
+) -> None:
+    """Of the vaults, those of what is committed are left, and no others."""
+    _killed(data, "replace_masked", place, when, nth)
+    async with open_core(settings(data)) as core:
+        assert await _is_whole(core, ACME, f"{kept}-acme", {"first": CHUNKS, "second": 900}[kept])
+        found = await core.retriever.of(ACME).search(Question("number 5"), limit=5)
+        assert all("Part" in one.text for one in found)
+        assert {one.masked is not None for one in found} == {kept == "second"}
+        versions = _versions_in_vaults(data)
+        (entry,) = await core.ingestor.of(ACME).list()
+        assert versions == ({entry.version} if kept == "second" else set())
+        assert await _is_whole(core, BIRCH, "first-birch", CHUNKS)
+
+
+def _versions_in_vaults(data: Path) -> set[str]:
+    with sqlite3.connect(data / "bulkhead.db") as database:
+        found = {row[0] for row in database.execute("select version from document_vaults")}
+    database.close()
+    return found
 
 
 @pytest.mark.parametrize(("place", "when", "nth", "kept"), DELETED)

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from serving.embedded.core import open_core, runtime_without_engine
-from serving.embedded.store import open_server
+from serving.embedded.store import server_generations
 from serving.errors import StartupError
 from serving.gateway.app import create_app
 from serving.key_files import admin_key
@@ -90,9 +90,9 @@ async def test_a_server_that_is_gone_is_a_503_with_a_code_and_a_time(platform: P
 
 
 @pytest.mark.parametrize("url", ["localhost:6333", "ftp://q", "http://", "http://u:p@q:6333"])
-async def test_a_url_that_is_none_is_refused(tmp_path: Path, url: str) -> None:
+def test_a_url_that_is_none_is_refused(tmp_path: Path, url: str) -> None:
     with pytest.raises(StartupError, match="BULKHEAD_QDRANT"):
-        await open_server(Settings(data_dir=tmp_path, qdrant_url=url), 4)
+        server_generations(Settings(data_dir=tmp_path, qdrant_url=url))
 
 
 async def _places(platform: Platform) -> dict[str, str]:

@@ -19,6 +19,9 @@ def test_every_boundary_of_the_real_platform_holds(gateway: Gateway, tmp_path: P
         file = tmp_path / name
         file.write_text(gateway.key(name))
         tenants += ["--tenant", f"{name}=@{file}"]
+        member = tmp_path / f"{name}-support"
+        member.write_text(gateway.cli("key", "issue", name, "--group", "support").stdout)
+        tenants += ["--member", f"{name}:support=@{member}"]
     report = tmp_path / "report.json"
     before = gateway.cli("usage").stdout
     ran = gateway.cli("verify", "--target", gateway.url, *tenants, "--json", str(report))

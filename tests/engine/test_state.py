@@ -85,6 +85,18 @@ async def test_an_abandoned_request_leaves_zeros(wire: Wire) -> None:
     await _flush(wire)
 
 
+async def test_an_aborted_request_leaves_zeros(wire: Wire) -> None:
+    for policy in (SCRUBBED, KEPT):
+        body = wire.body(**_question(300, max_tokens=5_000, ignore_eos=True))
+        asked = asyncio.create_task(wire.chat(body, policy=policy))
+        while await wire.running() == 0:
+            await asyncio.sleep(0.05)
+        assert (await wire.open("POST /abort_request", {"rid": body["rid"]}))[0] == 200
+        await asked
+        assert (await _dirty(wire) > 0) == (policy is KEPT)
+    await _flush(wire)
+
+
 async def test_what_another_tenant_evicts_is_zeroed(wire: Wire) -> None:
     """Evicted by a flood: the slots that the flood did not take at once hold zeros."""
     victim = wire.body(**_question(400))

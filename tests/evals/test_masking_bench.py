@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from typer.testing import CliRunner
 
+from evals.performance.deployment import deployed
 from evals.privacy import masking
 from evals.privacy.clean import clean
+from evals.privacy.first_token import Gateway, measure
 from evals.privacy.hard import hard_strings
 from evals.privacy.samples import DEVELOPMENT, HELD_OUT, Sample, Span, filled
 from evals.privacy.scores import Scores, rate
@@ -69,8 +73,12 @@ class Nothing:
         return []
 
 
-async def _no_stalls() -> dict[str, Any]:
+def _no_stalls() -> dict[str, Any]:
     return {"in_a_process": {"max_gap_ms": 1.0}}
+
+
+async def _no_context() -> dict[str, Any]:
+    return {"added_ms": 5.0}
 
 
 def test_a_detector_that_finds_nothing_fails_and_what_was_not_measured_is_told(
@@ -78,7 +86,8 @@ def test_a_detector_that_finds_nothing_fails_and_what_was_not_measured_is_told(
 ) -> None:
     monkeypatch.setattr(masking, "PresidioDetector", Nothing)
     monkeypatch.setattr(masking, "StockPresidio", Nothing)
-    monkeypatch.setattr(masking.stalls, "measure", _no_stalls)
+    monkeypatch.setattr(masking.stalls, "measured", _no_stalls)
+    monkeypatch.setattr(masking.context, "measure", _no_context)
     saved = tmp_path / "masking.json"
     arguments = ["masking", "--messages", "50", "--clean", "50", "--out", str(saved)]
     result = CliRunner(env={"COLUMNS": "200"}).invoke(build("bench"), ["bench", *arguments])
@@ -88,4 +97,20 @@ def test_a_detector_that_finds_nothing_fails_and_what_was_not_measured_is_told(
     missed = {row["what"] for row in report["thresholds"] if not row["met"]}
     assert "hard strings fully masked" in missed
     assert "generated: recall of PERSON" in missed
+    assert "added by 8,000 characters of passages, ms" in missed
+    assert "longest gap of the event loop, ms" not in missed
+    assert report["first_token"]["skipped"]
     assert report["retail"]["skipped"]
+
+
+def test_both_tenants_are_asked_and_shut_out_again(tmp_path: Path) -> None:
+    """Through a gateway process with a stub engine: that it works, and no figure."""
+    with deployed(tmp_path, {}) as deployment:
+        url, admin = deployment.gateway.url, deployment.admin_key
+        result = asyncio.run(measure(Gateway(url, admin), requests=2))
+        headers = {"Authorization": f"Bearer {admin}"}
+        tenants = httpx.get(f"{url}/admin/v1/tenants", headers=headers).json()["data"]
+    assert result["requests_of_each"] == 2
+    assert min(result["p50_ms"].values()) > 0
+    # The stub says of no tenant that its state is cleared: their deletion has begun.
+    assert [one["id"] for one in tenants if one["state"] == "active"] == ["bench"]

@@ -41,6 +41,16 @@ def test_an_agent_that_names_another_tenant_gets_its_own(tmp_path: Path) -> None
     assert "token-2 ['Returns within 14 days']" in said
 
 
+def test_a_model_is_sent_placeholders_and_the_customer_reads_values(tmp_path: Path) -> None:
+    said = _run("masked.py", str(tmp_path / "shop")).splitlines()
+    assert said == [
+        "alone: Write to <EMAIL_ADDRESS_1>, please. -> I wrote to ada.lind@example.com.",
+        "the model was sent: The repair of the tent was agreed with <PERSON_1>, <EMAIL_ADDRESS_1>.",
+        "the customer reads: The repair of the tent was agreed with Maria Lopez, "
+        "maria.lopez@example.com.",
+    ]
+
+
 def test_an_application_over_http_ingests_filters_and_asks(tmp_path: Path) -> None:
     with gateway(tmp_path) as (url, keys):
         said = _run("over_http.py", url, BULKHEAD_API_KEY=keys["acme"]).splitlines()

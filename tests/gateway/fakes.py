@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
@@ -12,7 +13,9 @@ from typing import cast
 
 from isolation.context import OperatorContext, TenantContext
 from isolation.errors import InvalidApiKeyError
+from isolation.masking.conversations import Conversation, ConversationTokens
 from isolation.namespaces import CacheScope, NamespaceDeriver
+from isolation.sealing import TenantCipher
 from isolation.tenant_id import TenantId
 from isolation.testing.contexts import operator_for_tests, tenant_for_tests
 from rag.catalog import CatalogEntry
@@ -133,8 +136,23 @@ class Restoring:
         return text
 
 
+class OwnKeys:
+    """A key for each tenant, made of its name."""
+
+    async def cipher(self, ctx: TenantContext) -> TenantCipher:
+        return TenantCipher(ctx.tenant_id, hashlib.sha256(ctx.tenant_id.encode()).digest())
+
+
 class Vault:
     tripped = 0
+
+    def masked_answer(self, ctx: TenantContext) -> Pass:
+        return Pass()
+
+    async def conversation(
+        self, ctx: TenantContext, tokens: ConversationTokens, name: str
+    ) -> Conversation:
+        return await tokens.issue(ctx, name, {"<EMAIL_1>": "ada@example.com"})
 
     def answer(self, ctx: TenantContext) -> Restoring:
         return Restoring({"<EMAIL_1>": "ada@example.com"})
@@ -311,6 +329,7 @@ def runtime(
         retriever=search,
         refusal=refusal,
         guard=lambda ctx: Guard(),
+        conversations=ConversationTokens(OwnKeys()),
     )
     options = ChatOptions(top_k=3, passage_tokens=400, default_max_tokens=64, queue_seconds=5)
     return Runtime(
@@ -331,6 +350,7 @@ def runtime(
         spool=files.spool,
         parsers=files.parsers,
         exporter=cast("Exporter", None),
+        conversations=parts.conversations,
         embedder=Embedder(),
         reembedding=cast("Reembedding", None),
         readiness=lambda: Readiness(True, "ready"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import Any
 
 import httpx
@@ -58,6 +59,29 @@ async def test_the_engine_sees_placeholders_and_the_caller_the_values(platform: 
     answer = await _ask(platform, "key-f")
     assert answer.choices[0].message.content.strip() == "I wrote to ada@example.com"
     assert "ada@example.com" not in str(platform.engine.bodies)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_caller_may_keep_placeholders_and_have_them_resolved_later(
+    platform: Platform, stream: bool
+) -> None:
+    platform.engine.reply = "I wrote to <EMAIL_1>"
+    body = {"model": "base", "messages": QUESTION, "placeholders": "kept", "stream": stream}
+    headers = {"Authorization": "Bearer key-f"}
+    async with httpx.AsyncClient(base_url=platform.url, headers=headers) as client:
+        answer = await client.post("/v1/chat/completions", json=body)
+        assert "ada@example.com" not in answer.text
+        assert "EMAIL_1" in answer.text
+        events = [line[6:] for line in answer.text.splitlines() if line.startswith("data: {")]
+        parts = [json.loads(event) for event in (events if stream else [answer.text])]
+        (given,) = [part["conversation"] for part in parts if "conversation" in part]
+        asked = {"conversation": given["id"], "token": given["token"]}
+        asked["placeholders"] = ["<EMAIL_1>"]
+        resolved = await client.post("/v1/placeholders", json=asked)
+        assert resolved.json()["data"] == [{"placeholder": "<EMAIL_1>", "value": "ada@example.com"}]
+        others = {"Authorization": "Bearer key-v"}
+        refused = await client.post("/v1/placeholders", json=asked, headers=others)
+        assert refused.json()["error"]["code"] == "invalid_conversation_token"
 
 
 async def test_equal_prompts_hit_the_cache_within_a_tenant_only(platform: Platform) -> None:

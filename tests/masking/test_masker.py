@@ -8,7 +8,9 @@ from collections.abc import AsyncGenerator
 import pytest
 
 from isolation.masking.findings import Finding, without_overlaps
-from isolation.masking.masker import Masker, StandardPolicies
+from isolation.masking.findings_cache import FindingsCache
+from isolation.masking.masker import Masker
+from isolation.masking.policy import StandardPolicies
 from isolation.masking.threaded import Threaded
 from isolation.tenant_id import TenantId
 from isolation.testing.contexts import operator_for_tests, tenant_for_tests
@@ -89,13 +91,19 @@ async def test_what_one_tenant_wrote_is_analysed_again_for_another(
     assert not _remembers_for_everybody(detector, before=1)
 
 
-async def test_a_cache_shared_by_all_is_caught(detector: Names) -> None:
-    class Leaky(Masker):
-        async def _findings(self, tenant: TenantId, locale: str | None, text: str) -> list[Finding]:
-            return await super()._findings(TenantId("everybody"), locale, text)
+async def test_a_cache_shared_by_all_is_caught(
+    detector: Names, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    find = FindingsCache.find
 
+    async def leaky(
+        cache: FindingsCache, tenant: TenantId, locale: str | None, text: str
+    ) -> list[Finding]:
+        return await find(cache, TenantId("everybody"), locale, text)
+
+    monkeypatch.setattr(FindingsCache, "find", leaky)
     analyzer = Threaded(detector, "1")
-    masker = Leaky(analyzer, StandardPolicies())
+    masker = Masker(analyzer, StandardPolicies())
     await masker.mask(FJELLVIK, ["I am Maria"])
     await masker.mask(VOLTBAY, ["I am Maria"])
     assert _remembers_for_everybody(detector, before=1)
@@ -104,11 +112,11 @@ async def test_a_cache_shared_by_all_is_caught(detector: Names) -> None:
 
 async def test_the_cache_is_bounded_and_holds_no_text(detector: Names) -> None:
     analyzer = Threaded(detector, "1")
-    masker = Masker(analyzer, StandardPolicies(), cached_texts=10)
+    cache = FindingsCache(analyzer, 10)
     for number in range(50):
-        await masker.mask(FJELLVIK, [f"Maria {number}"])
-    assert len(masker._cache) == 10
-    assert "Maria" not in repr(masker._cache)
+        await cache.find(FJELLVIK.tenant_id, None, f"Maria {number}")
+    assert len(cache) == 10
+    assert "Maria" not in repr(vars(cache))
     analyzer.close()
 
 

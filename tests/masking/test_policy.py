@@ -85,17 +85,6 @@ async def test_documents_are_masked_where_the_policy_says_and_numbered_into_the_
     assert masked == "Ask <PERSON_1>. Paid with <CREDIT_CARD_1>."
 
 
-async def test_what_was_learnt_is_not_analysed_in_the_request() -> None:
-    found = Found()
-    masker = Masker(found, Kept(fjellvik={"documents": {}}))
-    await masker.learn(FJELLVIK, ["Ask Ada."])
-    await masker.learn(VOLTBAY, ["Ask Ada."])  # whose documents stay as they are
-    assert found.asked == ["Ask Ada."]
-    masked = await masker.mask(FJELLVIK, [], ["Ask Ada."])
-    assert masked.documents == ["Ask <PERSON_1>."]
-    assert found.asked == ["Ask Ada."]
-
-
 async def test_an_answer_holds_what_the_request_was_given_and_nothing_foreign() -> None:
     policy = {"canaries": ["internal-note-7"]}
     masker = Masker(Found(), Kept(fjellvik=policy, voltbay={"output": {"default": "off"}}))

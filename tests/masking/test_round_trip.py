@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from isolation.masking.entities import ENTITIES
 from isolation.masking.findings import Finding, without_overlaps
+from isolation.masking.output import KINDS, LONGEST
 from isolation.masking.placeholders import Literals, Numbering, joined
-from isolation.masking.vault import RequestVault
+from isolation.masking.vault import Outgoing, RequestVault
 from isolation.testing.contexts import tenant_for_tests
 
 FJELLVIK = tenant_for_tests("fjellvik")
@@ -120,6 +121,7 @@ def test_any_answer_is_restored_alike_however_it_is_cut(answer: str, cuts: list[
         "PERSON\\_1",
         "\\<PERSON\\_1\\>",
         "&lt;PERSON_1&gt;",
+        "\\u003cPERSON_1\\u003e",
     ],
 )
 def test_a_small_deformation_is_understood(written: str) -> None:
@@ -153,6 +155,103 @@ def test_values_are_escaped_in_a_tool_calls_arguments() -> None:
     stream = vault.json_stream(FJELLVIK)
     restored = "".join(map(stream.feed, arguments)) + stream.flush()
     assert json.loads(restored) == {"to": 'Ada "the\n1st"\\', "cc": ['Ada "the\n1st"\\']}
+
+
+# How a model may write a placeholder, of one kind and number.
+_DEFORMED = (
+    "<{0}_{1}>",
+    "[{0}_{1}]",
+    "< {0}_{1} >",
+    "\\<{0}_{1}\\>",
+    "\\[{0}_{1}\\]",
+    "&lt;{0}_{1}&gt;",
+    "\\u003c{0}_{1}\\u003e",
+)
+_KINDS = st.sampled_from(ENTITIES)
+_NAMES = st.tuples(_KINDS, st.integers(1, 30))
+_TABLES = st.dictionaries(_NAMES, st.text(max_size=12), min_size=1, max_size=8)
+_CUTS = st.lists(st.integers(0, 400), max_size=12)
+
+
+@st.composite
+def _answers(draw: st.DrawFn) -> tuple[dict[str, str], str, str]:
+    """A table, an answer that writes its placeholders in any way and order, among others that it
+    does not hold, and the answer with their values."""
+    table = draw(_TABLES)
+    asked = draw(st.lists(st.one_of(st.sampled_from(sorted(table)), _NAMES), max_size=8))
+    written, meant = [], []
+    for kind, number in asked:
+        form = draw(st.sampled_from(_DEFORMED))
+        case = draw(st.sampled_from([str.upper, str.lower, str.title]))
+        gap = draw(st.sampled_from([" ", ", ", ".", "\n", " and ", "(", "é"]))
+        text = form.format(case(kind), number)
+        written.append(text + gap)
+        meant.append(table.get((kind, number), text) + gap)
+    values = {f"<{kind}_{number}>": value for (kind, number), value in table.items()}
+    return values, "".join(written), "".join(meant)
+
+
+@given(_answers(), _CUTS)
+def test_however_a_model_writes_it_the_right_value_comes_back_or_none(
+    case: tuple[dict[str, str], str, str], cuts: list[int]
+) -> None:
+    values, written, meant = case
+    assert _streamed(RequestVault(FJELLVIK, values), written, cuts) == meant
+
+
+_ARGUMENTS = st.recursive(
+    st.one_of(st.none(), st.integers(), st.text(alphabet="abc {}:,'", max_size=5), _NAMES),
+    lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(st.just("k"), inner)),
+    max_leaves=8,
+)
+
+
+def _with(arguments: object, table: dict[tuple[str, int], str] | None) -> object:
+    """Tool arguments with placeholders, or with their values."""
+    if isinstance(arguments, tuple):
+        name = f"<{arguments[0]}_{arguments[1]}>"
+        return f"to {name if table is None else table.get(arguments, name)}"
+    if isinstance(arguments, list):
+        return [_with(one, table) for one in arguments]
+    if isinstance(arguments, dict):
+        return {name: _with(one, table) for name, one in arguments.items()}
+    return arguments
+
+
+@given(_TABLES, _ARGUMENTS, _CUTS, st.booleans())
+def test_a_tool_calls_arguments_stay_json_whatever_the_values_hold(
+    table: dict[tuple[str, int], str], arguments: object, cuts: list[int], escaped: bool
+) -> None:
+    values = {f"<{kind}_{number}>": value for (kind, number), value in table.items()}
+    written = json.dumps(_with(arguments, None))
+    if escaped:
+        written = written.replace("<", "\\u003c").replace(">", "\\u003e")
+    stream, out, position = RequestVault(FJELLVIK, values).json_stream(FJELLVIK), [], 0
+    for cut in [*sorted(cut for cut in cuts if cut < len(written)), len(written)]:
+        out.append(stream.feed(written[position:cut]))
+        assert len(stream._held) <= stream.longest
+        position = cut
+    assert json.loads("".join([*out, stream.flush()])) == _with(arguments, table)
+
+
+@given(_TEXTS, _TABLES)
+def test_no_stage_holds_back_more_than_it_may(
+    answer: str, table: dict[tuple[str, int], str]
+) -> None:
+    """Of an answer in which nothing is replaced: what is missing at any moment is held back."""
+    values = {f"<{kind}_{number}>": value for (kind, number), value in table.items()}
+    canary = "internal-note-7"
+    outgoing = Outgoing((answer,), frozenset(KINDS), frozenset({canary}))
+    vault = RequestVault(FJELLVIK, values, outgoing)
+    plain = answer.replace("_", "-")
+    stream, fed, emitted = vault.answer(FJELLVIK), 0, 0
+    longest = vault.stream(FJELLVIK).longest + LONGEST + len(canary)
+    if vault.restore(FJELLVIK, plain) != plain:
+        return
+    for char in plain:
+        fed, emitted = fed + 1, emitted + len(stream.feed(char))
+        assert fed - emitted <= longest
+    assert emitted + len(stream.flush()) == fed
 
 
 def test_another_conversations_placeholder_is_not_resolved() -> None:

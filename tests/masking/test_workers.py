@@ -12,7 +12,7 @@ from collections.abc import AsyncGenerator
 import psutil
 import pytest
 
-from isolation.masking.detector import VERSION
+from isolation.masking.entities import VERSION
 from isolation.masking.workers import DetectorWorkers, MaskingUnavailableError, _environment
 
 

@@ -29,6 +29,12 @@ class InMemoryCatalog(DocumentCatalog):
             counts[tenant] += entry.chunks
         return dict(counts)
 
+    async def marks(self, operator: OperatorContext) -> dict[TenantId, str]:
+        marks: dict[TenantId, str] = {}
+        for (tenant, document_id), entry in sorted(self.entries.items()):
+            marks[tenant] = f"{marks.get(tenant, '')} {document_id}:{entry.version}"
+        return marks
+
     async def take_over(self, operator: OperatorContext, *, alone: bool) -> list[PendingWrite]:
         left = [key for key, claim in self.begun.items() if alone or claim.token not in self.held]
         return [PendingWrite(key[0], self.claim(*key, None), self.version(key)) for key in left]

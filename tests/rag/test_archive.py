@@ -179,7 +179,7 @@ _DAMAGES: dict[str, Callable[[bytes], bytes]] = {
     "another text": _edited(2, b"30 days", b"99 days"),
     "another group": _edited(5, b'"vip"', b'"all"'),
     "another tenant's header": _edited(0, b"fjellvik", b"fjellvic"),
-    "a later version": _edited(0, b'"version":1', b'"version":2'),
+    "a later version": _edited(0, b'"version":2', b'"version":9'),
     "no document": _lines(lambda lines: [b'{"document": 1}\n', *lines[1:]]),
 }
 
@@ -227,4 +227,4 @@ async def test_only_the_operator_exports_and_only_with_a_key_that_sees_everythin
     path = await edge.export(FJELLVIK, tmp_path / "a")
     with pytest.raises(RestrictedKeyError):
         await edge.restore(key_of("vip"), path)
-    assert json.loads(gzip.decompress(path.read_bytes()).splitlines()[0])["header"]["version"] == 1
+    assert json.loads(gzip.decompress(path.read_bytes()).splitlines()[0])["header"]["version"] == 2

@@ -6,6 +6,7 @@ import secrets
 
 from evals.contract.checks import Checks
 from evals.contract.conversation import chat
+from evals.contract.probes import conversation_tokens
 from evals.contract.target import Pair
 
 _WRITTEN = ("<EMAIL_ADDRESS_1>", "<PERSON_1>", "[EMAIL_ADDRESS_1]", "EMAIL_ADDRESS_1")
@@ -27,3 +28,4 @@ async def probe(pair: Pair, checks: Checks) -> None:
                     secret not in answer.raw,
                     "another conversation's value",
                 )
+    await conversation_tokens.attack(pair, checks)

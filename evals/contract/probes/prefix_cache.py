@@ -23,31 +23,36 @@ _CHANCE = 12
 
 
 async def probe(pair: Pair, checks: Checks) -> None:
-    """The same prompt from two tenants is computed twice."""
+    """The same prompt from two tenants is computed twice, whole and streamed."""
     for victim, attacker in pair.directions:
-        # The attacker's own prefixes (system text, turn markers) are warm before it is measured.
-        await _cached(attacker, _prompt())
-        usual = await _cached(attacker, _prompt())
-        twin = _prompt()
-        first = await _cached(victim, twin)
-        again = await _cached(victim, twin)
-        seen = f"{first} tokens cached at first, {again} when repeated"
-        if checks.control("a tenant hits its own prefix", again >= first + _LENGTH // 2, seen):
-            stolen = await _cached(attacker, twin)
-            checks.boundary(
-                "the twin of a foreign prompt hits nothing",
-                stolen <= usual + _CHANCE,
-                f"{stolen} tokens cached, {usual} for a prompt that nobody sent",
-            )
+        for stream in (False, True):
+            await _twins(victim, attacker, stream, checks)
+
+
+async def _twins(victim: Tenant, attacker: Tenant, stream: bool, checks: Checks) -> None:
+    # The attacker's own prefixes (system text, turn markers) are warm before it is measured.
+    await _cached(attacker, _prompt(), stream)
+    usual = await _cached(attacker, _prompt(), stream)
+    twin = _prompt()
+    first = await _cached(victim, twin, stream)
+    again = await _cached(victim, twin, stream)
+    seen = f"{first} tokens cached at first, {again} when repeated"
+    if checks.control("a tenant hits its own prefix", again >= first + _LENGTH // 2, seen):
+        stolen = await _cached(attacker, twin, stream)
+        checks.boundary(
+            "the twin of a foreign prompt hits nothing",
+            stolen <= usual + _CHANCE,
+            f"{stolen} tokens cached, {usual} for a prompt that nobody sent",
+        )
 
 
 def _prompt() -> str:
     return " ".join(secrets.choice(_WORDS) for _ in range(_LENGTH))
 
 
-async def _cached(tenant: Tenant, prompt: str) -> int:
+async def _cached(tenant: Tenant, prompt: str, stream: bool) -> int:
     # As an earlier turn: a question of random words may be refused before it meets the engine.
-    answer = await chat(tenant, "Hello", earlier=prompt)
+    answer = await chat(tenant, "Hello", earlier=prompt, stream=stream)
     if answer.cached_tokens is None:
         raise UnjudgedError("the target reports no usage.prompt_tokens_details.cached_tokens")
     return answer.cached_tokens

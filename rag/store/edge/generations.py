@@ -18,7 +18,7 @@ from isolation.context import OperatorContext, require_operator
 from isolation.tenant_id import TenantId
 from rag.errors import StoreError, UnsafeCollectionError
 from rag.store.edge.store import EdgeVectorStore
-from rag.store.generations import Generations, MadeWith
+from rag.store.generations import Generations, MadeWith, require_same_model
 
 _ENGINE = "qdrant-edge-py"
 _CURRENT, _MANIFEST, _SHARD, _FIRST = "current", "manifest.json", "shard", "0001"
@@ -67,7 +67,7 @@ class EdgeGenerations(Generations):
         self._drop(self._others())
         self._filling = None
 
-    def forget(self, operator: OperatorContext, tenant: TenantId) -> None:
+    async def purge(self, operator: OperatorContext, tenant: TenantId) -> None:
         require_operator(operator, "dropping generations")
         self._drop(set(self._others()) - {self._filling})
 
@@ -119,12 +119,7 @@ def _check(folder: Path, made: MadeWith) -> None:
         engine, found = manifest.pop("engine"), MadeWith(**manifest)
     except (OSError, ValueError, KeyError, TypeError):
         raise UnsafeCollectionError("The vectors' manifest is gone: restore the folder.") from None
-    if found != made:
-        raise UnsafeCollectionError(
-            f"The vectors were made with {found.model}, and BULKHEAD_EMBEDDING names {made.model} "
-            "or another version of it. Name the one they were made with; 'bulkhead reembed' makes "
-            "them anew with another."
-        )
+    require_same_model(found, made)
     if engine != f"{_ENGINE} {version(_ENGINE)}":
         raise UnsafeCollectionError(
             f"The vectors were written by {engine}, and {version(_ENGINE)} is installed. Install "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
 from qdrant_client import models
 
@@ -29,9 +30,13 @@ _KEYWORDS = (*INDEXED, predicate.VERSION)
 
 
 async def open_collection(
-    connection: Connection, name: str, dimension: int, placement: Placement
+    connection: Connection,
+    name: str,
+    dimension: int,
+    placement: Placement,
+    metadata: Mapping[str, object] | None = None,
 ) -> Routing:
-    """Check the collection called `name`, or make it if there is none.
+    """Check the collection called `name`, or make it, with `metadata`, if there is none.
 
     Raises:
         UnsafeCollectionError: it would leak, or lose recall silently; or the server would.
@@ -40,7 +45,7 @@ async def open_collection(
     await _check_version(connection)
     client = connection.client
     if not await connection.read(lambda: client.collection_exists(name)):
-        await _create(connection, name, dimension, placement)
+        await _create(connection, name, dimension, placement, metadata)
     info = await connection.read(lambda: client.get_collection(name))
     _check_placement(info, placement)
     if info.points_count == 0:
@@ -66,7 +71,13 @@ async def _check_version(connection: Connection) -> None:
         )
 
 
-async def _create(connection: Connection, name: str, dimension: int, placement: Placement) -> None:
+async def _create(
+    connection: Connection,
+    name: str,
+    dimension: int,
+    placement: Placement,
+    metadata: Mapping[str, object] | None,
+) -> None:
     client, tiered = connection.client, placement == "tiered"
     try:
         await connection.manage(
@@ -80,6 +91,7 @@ async def _create(connection: Connection, name: str, dimension: int, placement: 
                 shard_number=1,
                 sharding_method=models.ShardingMethod.CUSTOM if tiered else None,
                 strict_mode_config=_strict_mode(),
+                metadata=None if metadata is None else dict(metadata),
                 timeout=MANAGE_SECONDS,
             )
         )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from uuid import UUID
 
 from qdrant_client import models
@@ -47,6 +47,13 @@ class TieredPlacement(TenantPlacement):
             if (owner := owner_of(key)) is not None and state == models.ReplicaState.ACTIVE
         )
 
+    async def prepare(self, operator: OperatorContext, tenants: Collection[TenantId]) -> None:
+        require_operator(operator, "the tenants' placement")
+        there = await self._states()
+        for own in sorted(map(own_shard, tenants)):
+            if own not in there:
+                await self._make(own, models.ReplicaState.ACTIVE)
+
     async def promote(
         self, operator: OperatorContext, tenant: TenantId, committed: Mapping[str, str]
     ) -> int:
@@ -54,7 +61,8 @@ class TieredPlacement(TenantPlacement):
         own, everything = own_shard(tenant), predicate.everything_of(tenant)
         state = (await self._states()).get(own)
         if state is None:
-            await self._make(own)
+            # Partial: requests go to the shared shard until this one is whole.
+            await self._make(own, models.ReplicaState.PARTIAL)
         if state != models.ReplicaState.ACTIVE:
             await self._copy(own, everything)
             await self._until_active(own)
@@ -84,14 +92,13 @@ class TieredPlacement(TenantPlacement):
                 states[shard.shard_key] = shard.state
         return states
 
-    async def _make(self, own: str) -> None:
-        # Partial: requests go to the shared shard until this one is whole.
+    async def _make(self, own: str, state: models.ReplicaState) -> None:
         await self._connection.manage(
             lambda: self._client.create_shard_key(
                 self._shared.name,
                 own,
                 shards_number=1,
-                initial_state=models.ReplicaState.PARTIAL,
+                initial_state=state,
                 timeout=MANAGE_SECONDS,
             )
         )

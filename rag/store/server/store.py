@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 from qdrant_client import models
 from qdrant_edge import Bm25
@@ -36,8 +36,9 @@ class ServerVectorStore(VectorStore):
         *,
         collection: str = "bulkhead",
         placement: Placement = "shared",
+        metadata: Mapping[str, object] | None = None,
     ) -> ServerVectorStore:
-        """Check the collection on the server, or make it.
+        """Check the collection on the server, or make it, with `metadata`.
 
         Raises:
             UnsafeCollectionError: its settings would leak or lose recall, or the server is too old.
@@ -46,7 +47,7 @@ class ServerVectorStore(VectorStore):
         """
         connection = Connection.to(address)
         try:
-            routing = await open_collection(connection, collection, dimension, placement)
+            routing = await open_collection(connection, collection, dimension, placement, metadata)
         except BaseException:
             await connection.close()
             raise
@@ -61,6 +62,22 @@ class ServerVectorStore(VectorStore):
         if self._shared.routing.placement == "shared":
             return OneShard()
         return TieredPlacement(self._shared)
+
+    @property
+    def collection(self) -> str:
+        """The collection's name."""
+        return self._shared.name
+
+    async def note(self, metadata: Mapping[str, object]) -> None:
+        """Keep `metadata` with the collection.
+
+        Raises:
+            StoreError: the key may not change collections.
+        """
+        shared = self._shared
+        await shared.connection.write(
+            lambda: shared.connection.client.update_collection(shared.name, metadata=dict(metadata))
+        )
 
     async def settle(
         self,

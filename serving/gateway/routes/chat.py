@@ -75,6 +75,7 @@ class _Frame:
             "choices": [choice],
             "citations": [asdict(citation) for citation in end.citations],
             "usage": _usage(end.usage),
+            **_conversation(end),
         }
         return orjson.dumps(body)
 
@@ -106,7 +107,8 @@ class _Frame:
 
     def _end(self, end: AnswerEnd) -> list[bytes]:
         citations = [asdict(citation) for citation in end.citations]
-        last = self._chunk({}, finish_reason=end.finish_reason, citations=citations)
+        more = _conversation(end)
+        last = self._chunk({}, finish_reason=end.finish_reason, citations=citations, **more)
         if not self._asked.wants_usage:
             return [last]
         usage = self._common | {
@@ -122,6 +124,10 @@ class _Frame:
         choice = {"index": 0, "delta": delta, "finish_reason": finish_reason}
         body = self._common | {"object": "chat.completion.chunk", "choices": [choice], **more}
         return _event(body)
+
+
+def _conversation(end: AnswerEnd) -> dict[str, Any]:
+    return {} if end.conversation is None else {"conversation": asdict(end.conversation)}
 
 
 def _event(body: dict[str, Any]) -> bytes:

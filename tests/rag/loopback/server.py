@@ -45,6 +45,8 @@ class Loopback:
     version: str = VERSION
     url: str = ""
     collections: dict[str, Collection] = field(default_factory=dict)
+    aliases: dict[str, str] = field(default_factory=dict)
+    made: int = 0
     seen: list[Seen] = field(default_factory=list)
     fault: Fault | None = None
     after: Fault | None = None
@@ -70,8 +72,17 @@ class Loopback:
         match parts:
             case [""]:
                 return web.json_response({"title": "qdrant", "version": self.version})
+            case ["aliases"]:
+                named = self.aliases.items()
+                return _result(
+                    {"aliases": [{"alias_name": one, "collection_name": of} for one, of in named]}
+                )
+            case ["collections"]:
+                return _result({"collections": [{"name": name} for name in self.collections]})
+            case ["collections", "aliases"]:
+                return self._alias(body["actions"])
             case ["collections", name]:
-                return self._collection(method, name, body)
+                return self._collection(method, self.aliases.get(name, name), body)
             case ["collections", name, "exists"]:
                 return _result({"exists": name in self.collections})
             case ["collections", name, *rest] if name in self.collections:
@@ -82,14 +93,39 @@ class Loopback:
     def _collection(self, method: str, name: str, body: Any) -> web.Response:
         match method, name in self.collections:
             case "PUT", False:
-                self.collections[name] = Collection(self.folder / name, body)
+                self.made += 1
+                self.collections[name] = Collection(self.folder / f"{self.made}", body)
                 return _result(True)
             case "PUT", True:
                 return _error(409, f"Collection `{name}` already exists!")
             case "GET", True:
                 return _result(described(self.collections[name]))
+            case "PATCH", True:
+                there = self.collections[name].body
+                there["metadata"] = (there.get("metadata") or {}) | body["metadata"]
+                return _result(True)
+            case "DELETE", True:
+                self.collections.pop(name).close()
+                self.aliases = {one: of for one, of in self.aliases.items() if of != name}
+                return _result(True)
             case _:
                 return _error(404, f"Collection `{name}` doesn't exist!")
+
+    def _alias(self, actions: list[Body]) -> web.Response:
+        """All of them or none, as a server does it."""
+        changed = dict(self.aliases)
+        for action in actions:
+            match action:
+                case {"delete_alias": body}:
+                    changed.pop(body["alias_name"], None)
+                case {"create_alias": body} if body["alias_name"] in self.collections:
+                    return _error(409, "Collection with the same name already exists!")
+                case {"create_alias": body} if body["collection_name"] in self.collections:
+                    changed[body["alias_name"]] = body["collection_name"]
+                case _:
+                    return _error(404, "Not found: Collection doesn't exist!")
+        self.aliases = changed
+        return _result(True)
 
     def _inside(self, method: str, there: Collection, path: str, body: Any) -> web.Response:
         match method, path:
@@ -174,6 +210,7 @@ def described(there: Collection) -> Body:
                 "flush_interval_sec": 5,
             },
             "strict_mode_config": body.get("strict_mode_config"),
+            "metadata": body.get("metadata"),
         },
         "payload_schema": {
             name: {"data_type": "keyword", "params": schema, "points": 0}

@@ -1,0 +1,86 @@
+"""A running answer while a long prompt arrives: how long does its next token take?
+
+Each chunk of the prompt is a step that all running answers wait for, so the chunk's size is the
+longest wait, and a smaller one makes the prompt itself slower.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import statistics
+import time
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from dataclasses import replace
+from itertools import pairwise
+from typing import Any
+
+from evals.performance.engine_side import Asker, Progress, running_sides
+from isolation.namespaces import Namespace
+from isolation.testing.contexts import tenant_for_tests
+from serving.engine.client import EngineClient, Job
+from serving.engine.launch import Worker
+
+# Tokens before the long prompt is sent.
+_ALONE = 12
+
+
+async def measure(
+    worker: Worker, sizes: Sequence[int], rounds: int, words: int, progress: Progress
+) -> dict[str, Any]:
+    """For each `--chunked-prefill-size` (-1: no chunks): gaps between tokens, and the prompt's."""
+    rows = []
+    for size in sizes:
+        flags = (*worker.arguments, "--chunked-prefill-size", str(size))
+        chunked = replace(worker, arguments=flags)
+        async with running_sides(chunked, progress, {"ours": True}, {}) as sides:
+            progress(f"chunks of {size}")
+            seen = [await _round(sides["ours"], words) for _ in range(rounds)]
+        rows.append({"chunked_prefill_size": size} | _summary(seen))
+    return {"words": words, "rounds": rounds, "rows": rows}
+
+
+def _summary(seen: list[dict[str, Any]]) -> dict[str, Any]:
+    median = statistics.median
+    return {
+        "prompt_tokens": seen[0]["prompt_tokens"],
+        "gap_alone_ms": round(1000 * median(each["alone"] for each in seen), 1),
+        "longest_gap_ms": round(1000 * median(each["longest"] for each in seen), 1),
+        "prompt_seconds": round(median(each["seconds"] for each in seen), 2),
+    }
+
+
+async def _round(client: EngineClient, words: int) -> dict[str, Any]:
+    async with aclosing(_pieces(client)) as pieces:
+        times = [await anext(pieces) for _ in range(_ALONE)]
+        prompt = " ".join(secrets.token_hex(2) for _ in range(words))
+        message = {"role": "user", "content": prompt}
+        asked = asyncio.create_task(_asker(client).ask([message], 1))
+        async for moment in pieces:
+            times.append(moment)
+            if asked.done():
+                break
+        answer = await asked
+    gaps = [b - a for a, b in pairwise(times)]
+    return {
+        "alone": statistics.median(gaps[: _ALONE - 1]),
+        "longest": max(gaps[_ALONE - 1 :]),
+        "seconds": answer.seconds,
+        "prompt_tokens": answer.usage.prompt,
+    }
+
+
+async def _pieces(client: EngineClient) -> AsyncGenerator[float, None]:
+    """When each piece of a long answer arrives."""
+    asker = _asker(client)
+    messages = [{"role": "user", "content": "Tell me everything."}]
+    job = Job(secrets.token_hex(16), messages, 4_000, {"temperature": 0, "ignore_eos": True})
+    async with aclosing(client.of(asker.ctx, asker.namespace).stream(job)) as deltas:
+        async for delta in deltas:
+            if delta.text:
+                yield time.perf_counter()
+
+
+def _asker(client: EngineClient) -> Asker:
+    return Asker(client, tenant_for_tests("chunks"), Namespace(secrets.token_hex(32)))

@@ -1,0 +1,60 @@
+"""The script for GPU hosts, run on this machine with the tiny model."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from evals.gpu import run
+from evals.gpu.measure import main
+from evals.gpu.shapes import Shape, model_of
+
+
+@pytest.mark.engine
+def test_it_measures_hits_slots_and_throughput_side_by_side(tmp_path: Path) -> None:
+    out = tmp_path / "gpu.json"
+    assert main(["--shape", "tiny", "--rounds", "1", "--tenants", "2", "--out", str(out)]) == 0
+    report = json.loads(out.read_text())
+    assert report["environment"]["machine"]["cores"]
+    measured = report["backends"]["default"]
+    flood = measured["prefix"]["flood"]
+    assert flood["stock"]["alone"] > 0.9 > 0.5 > flood["stock"]["after"]
+    assert flood["scrub_on"]["after"] > 0.9
+    slots = measured["prefix"]["released_slots"]
+    assert slots["scrub_on"]["dirty"] == 0 < slots["scrub_off"]["dirty"]
+    for phase in measured["tenants"].values():
+        assert all(phase[side]["tokens_per_second"] > 0 for side in ("stock", "scrub_on"))
+
+
+def test_the_large_shape_is_a_model_of_eight_billion(tmp_path: Path) -> None:
+    source = tmp_path / "tiny"
+    source.mkdir()
+    (source / "config.json").write_text(json.dumps({"vocab_size": 49152}))
+    (source / "model.safetensors").write_text("weights")
+    folder = model_of(Shape.large, source, tmp_path / "large")
+    assert [path.name for path in folder.iterdir()] == ["config.json"]
+    c = json.loads((folder / "config.json").read_text())
+    attention = (
+        2 * c["hidden_size"] * c["head_dim"] * (c["num_attention_heads"] + c["num_key_value_heads"])
+    )
+    layer = attention + 3 * c["hidden_size"] * c["intermediate_size"]
+    weights = c["num_hidden_layers"] * layer + 2 * c["vocab_size"] * c["hidden_size"]
+    assert 7e9 < weights < 8.5e9
+
+
+def test_no_pip_of_a_run_asks_the_network(tmp_path: Path) -> None:
+    environment = run.offline(tmp_path / "wheels", tmp_path)
+    command = [sys.executable, "-m", "pip", "config", "list"]
+    shown = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert "no-index='1'" in shown.stdout
+    assert str(tmp_path / "wheels") in shown.stdout
+
+
+def test_a_run_without_wheels_says_what_to_do(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        run.main(["--wheels", "nowhere"])
+    assert "--collect" in capsys.readouterr().err
