@@ -239,6 +239,7 @@ class RolloutRow(Base):
     candidate: Mapped[int]
     percent: Mapped[float]
     policy: Mapped[dict[str, Any]] = mapped_column(JSON)
+    shadow: Mapped[bool]
     state: Mapped[str] = mapped_column(String(16), index=True)
     holds: Mapped[bool]
     revision: Mapped[int]

@@ -70,7 +70,9 @@ async def open_gateway(
             models=await _models(core, engine, metrics, stack),
             trials=await _trials(core, stack),
         )
-        yield _runtime(core, engine, ChatService(parts, _options(settings)), metrics, demo)
+        chat = ChatService(parts, _options(settings))
+        stack.push_async_callback(chat.close)
+        yield _runtime(core, engine, chat, metrics, demo)
 
 
 def _runtime(

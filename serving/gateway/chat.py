@@ -25,7 +25,7 @@ from serving.engine.tokens import TokenCounter
 from serving.errors import EngineUnavailableError
 from serving.gateway.answer import AnswerEnd, AnswerPart, AnswerText, cite
 from serving.gateway.chat_request import ChatRequest
-from serving.gateway.model_choice import ModelChoice, choose_model
+from serving.gateway.model_choice import ModelChoice, choose_model, shadow_of
 from serving.gateway.ports import (
     Concurrency,
     Guard,
@@ -38,10 +38,12 @@ from serving.gateway.ports import (
     Vault,
 )
 from serving.gateway.refusal import Refusal
+from serving.gateway.shadows import Shadows
 from serving.gateway.trial import Watched
 from serving.metering.meter import Meter
 from serving.metering.usage import UsageSink
-from serving.rollout.figures import ArmFigures
+from serving.rollout.comparison import agreement
+from serving.rollout.figures import ArmFigures, Scores
 
 log = structlog.get_logger(__name__)
 
@@ -89,10 +91,16 @@ class ChatService:
     def __init__(self, parts: ChatParts, options: ChatOptions) -> None:
         self._parts = parts
         self._options = options
+        self._shadows = Shadows()
 
     def of(self, ctx: TenantContext) -> TenantChat:
         """The service as this tenant sees it."""
-        return TenantChat(require_tenant(ctx, "the chat"), self._parts, self._options)
+        tenant = require_tenant(ctx, "the chat")
+        return TenantChat(tenant, self._parts, self._options, self._shadows)
+
+    async def close(self) -> None:
+        """End what still runs behind the answers."""
+        await self._shadows.close()
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,10 +117,13 @@ class _Prepared:
 class TenantChat:
     """Chat for one tenant."""
 
-    def __init__(self, ctx: TenantContext, parts: ChatParts, options: ChatOptions) -> None:
+    def __init__(
+        self, ctx: TenantContext, parts: ChatParts, options: ChatOptions, shadows: Shadows
+    ) -> None:
         self._ctx = ctx
         self._parts = parts
         self._options = options
+        self._shadows = shadows
 
     async def answer(self, request: ChatRequest) -> AsyncGenerator[AnswerPart, None]:
         """The answer, piece by piece. Closing the generator stops the engine.
@@ -133,13 +144,39 @@ class TenantChat:
                     yield AnswerEnd("stop", [], _NO_TOKENS)
                     return
                 answering = self._generate(engine, model, prepared, meter, watched)
-                async with aclosing(answering) as parts:
-                    async for part in parts:
-                        yield part
+                async with aclosing(answering) as pieces:
+                    async for piece in pieces:
+                        yield piece
+                yield await self._end(prepared, meter)
             finally:
                 figures = watched.figures()
                 await self._parts.usage.of(self._ctx).record(meter.record())
                 await self._observed(model, figures)
+        # It has ended, and was received: now a shadow may be asked the same.
+        if model.trial is not None and model.trial.rollout.proposal.shadow:
+            self._shadows.begin(self._shadow(engine, model, prepared, meter.answer))
+
+    async def _shadow(
+        self, engine: EngineClient, real: ModelChoice, prepared: _Prepared, sent: str
+    ) -> None:
+        """Ask the version that is compared, on the tenant's account; what it says goes nowhere."""
+        model = await shadow_of(real)
+        if model is None:
+            return
+        meter = Meter(self._ctx, secrets.token_hex(16), model.name)
+        asked, watched = replace(prepared.job, request_id=meter.request_id), Watched(meter)
+        answering = self._generate(engine, model, replace(prepared, job=asked), meter, watched)
+        async with self._parts.limiter.of(self._ctx).slot(meter.request_id):
+            try:
+                async with aclosing(answering) as pieces:
+                    async for _ in pieces:
+                        pass
+            finally:
+                figures = watched.figures()
+                await self._parts.usage.of(self._ctx).record(meter.record())
+                if figures is not None:
+                    alike = Scores.of([agreement(sent, meter.answer)])
+                    await self._observed(model, replace(figures, agreement=alike))
 
     async def _model(self, request: ChatRequest) -> ModelChoice:
         models, trials = self._parts.models, self._parts.trials
@@ -234,7 +271,7 @@ class TenantChat:
         prepared: _Prepared,
         meter: Meter,
         watched: Watched,
-    ) -> AsyncGenerator[AnswerPart, None]:
+    ) -> AsyncGenerator[AnswerText, None]:
         out = self._outward(prepared)
         deadline = time.monotonic() + self._options.queue_seconds
         queue = self._parts.queue.of(self._ctx)
@@ -252,11 +289,13 @@ class TenantChat:
         if text := out.flush():
             yield AnswerText(meter.emitted(text))
         watched.said()
+
+    async def _end(self, prepared: _Prepared, meter: Meter) -> AnswerEnd:
         citations = cite(prepared.sources, meter.answer, self._clean(prepared.vault))
         if prepared.vault is not None and prepared.vault.tripped:
             log.warning("canary_in_answer", tenant=self._ctx.tenant_id, request=meter.request_id)
         conversation = await self._conversation(prepared, meter)
-        yield AnswerEnd(meter.finish_reason, citations, meter.tokens, conversation)
+        return AnswerEnd(meter.finish_reason, citations, meter.tokens, conversation)
 
     def _stream(
         self, engine: EngineClient, lease: Lease, job: Job, meter: Meter

@@ -62,6 +62,20 @@ class ModelChoice:
             yield lease
 
 
+async def shadow_of(model: ModelChoice) -> ModelChoice | None:
+    """The version that answers after this one and is compared with it; None if none does.
+
+    Raises:
+        ModelNotFoundError: it was revoked meanwhile.
+    """
+    trial = model.trial
+    if trial is None or not trial.rollout.proposal.shadow or model.models is None:
+        return None
+    proposal = trial.rollout.proposal
+    record = await model.models.resolve(f"{proposal.name}@{proposal.candidate}")
+    return ModelChoice(model.models, record, Trial(trial.rollout, Arm.CANARY))
+
+
 async def choose_model(
     models: TenantModels | None, trials: TenantTrials | None, name: str, conversation: str
 ) -> ModelChoice:

@@ -22,12 +22,14 @@ class Watched:
     def __init__(self, meter: Meter) -> None:
         self._meter = meter
         self._vault: Vault | None = None
-        self._began = False
+        self._began, self._before = False, 0
         self._leaks: int | None = None
 
     def began(self, vault: Vault | None) -> None:
         """The version is asked: what happens now counts."""
         self._began, self._vault = True, vault
+        # A shadow shares the vault of the answer that was sent.
+        self._before = 0 if vault is None else vault.tripped
 
     def said(self) -> None:
         """The answer's text is complete. What is removed from its sources later is not its leak."""
@@ -47,9 +49,10 @@ class Watched:
             refusals=whole and declines(answer),
             removals=any(mark in answer for mark in _MARKS),
             leaks=bool(self._tripped() if self._leaks is None else self._leaks),
+            characters=len(answer),
             ttft=Histogram() if isinstance(error, Exception) else Histogram.of(ttft),
             gaps=Histogram() if gap is None else Histogram.of(gap),
         )
 
     def _tripped(self) -> int:
-        return 0 if self._vault is None else self._vault.tripped
+        return 0 if self._vault is None else self._vault.tripped - self._before

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from typing import Any
 
 from serving.rollout.histogram import Histogram
 
-_COUNTS = ("requests", "errors", "refusals", "removals", "leaks")
+_COUNTS = ("requests", "errors", "refusals", "removals", "leaks", "characters")
+_SUMS = ("scores", "agreement")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +36,8 @@ class ArmFigures:
     """One arm's window.
 
     errors: answers that the platform did not finish. refusals: answers that decline. removals:
-    answers from which the guard took something. leaks: answers with a canary in them. ttft: to the
+    answers from which the guard took something. leaks: answers with a canary in them. characters:
+    of all answers. agreement: of a shadow's answers with those that were sent. ttft: to the
     first token. gaps: each answer's mean time between tokens; tokens of one answer are not
     independent of each other, so that an answer counts once.
     """
@@ -45,9 +47,11 @@ class ArmFigures:
     refusals: int = 0
     removals: int = 0
     leaks: int = 0
+    characters: int = 0
     ttft: Histogram = field(default_factory=Histogram)
     gaps: Histogram = field(default_factory=Histogram)
     scores: Scores = field(default_factory=Scores)
+    agreement: Scores = field(default_factory=Scores)
 
     def __add__(self, other: ArmFigures) -> ArmFigures:
         counts = {name: getattr(self, name) + getattr(other, name) for name in _COUNTS}
@@ -56,6 +60,7 @@ class ArmFigures:
             ttft=self.ttft + other.ttft,
             gaps=self.gaps + other.gaps,
             scores=self.scores + other.scores,
+            agreement=self.agreement + other.agreement,
         )
 
     def encoded(self) -> dict[str, Any]:
@@ -64,18 +69,16 @@ class ArmFigures:
             **{name: getattr(self, name) for name in _COUNTS},
             "ttft": _buckets(self.ttft),
             "gaps": _buckets(self.gaps),
-            "scores": [self.scores.count, self.scores.total, self.scores.squares],
+            **{name: list(astuple(getattr(self, name))) for name in _SUMS},
         }
 
     @classmethod
     def decoded(cls, figures: dict[str, Any]) -> ArmFigures:
         """What `encoded` gave."""
-        return cls(
-            **{name: int(figures[name]) for name in _COUNTS},
-            ttft=_histogram(figures["ttft"]),
-            gaps=_histogram(figures["gaps"]),
-            scores=Scores(*figures["scores"]),
-        )
+        counts: dict[str, Any] = {name: int(figures[name]) for name in _COUNTS}
+        sums: dict[str, Any] = {name: Scores(*figures[name]) for name in _SUMS}
+        times: dict[str, Any] = {name: _histogram(figures[name]) for name in ("ttft", "gaps")}
+        return cls(**counts, **sums, **times)
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,7 +59,7 @@ class RolloutJudge:
         decision = decide(figures, rollout.proposal.policy, seconds, rollout.looks)
         if decision.action is Action.GO_ON and decision.look == rollout.looks:
             return rollout
-        return await self._changed(rollout, _change(decision, figures))
+        return await self._changed(rollout, _change(rollout, decision, figures))
 
     async def look_at_all(self) -> int:
         """Look at every rollout that runs; how many were changed."""
@@ -97,6 +97,9 @@ class RolloutJudge:
             self._plans.changed(rollout.tenant)
 
 
-def _change(decision: Decision, figures: Figures) -> Change:
+def _change(rollout: Rollout, decision: Decision, figures: Figures) -> Change:
     after = _ENDS[decision.action]
+    if rollout.proposal.shadow and after is State.PROMOTED:
+        # It has answered nobody yet: a comparison ends, and does not promote.
+        after = State.STOPPED
     return Change(after, GATES, decision.reasons, looks=decision.look, figures=figures)

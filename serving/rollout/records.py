@@ -36,13 +36,17 @@ WAYS = {
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
-    """What a rollout is to be. Version numbers; `percent` of the conversations."""
+    """What a rollout is to be. Version numbers; `percent` of the conversations.
+
+    shadow: the candidate answers after the control, and what it says is compared and never sent.
+    """
 
     name: str
     control: int
     candidate: int
     percent: float
     policy: RolloutPolicy
+    shadow: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -110,10 +110,13 @@ class TenantRollouts:
         percent: float,
         policy: RolloutPolicy,
         control: int | None = None,
+        *,
+        shadow: bool = False,
     ) -> Rollout:
         """Propose a rollout: from now on the name means the control, whatever is uploaded.
 
         control: None for what the name means now. The candidate need not be uploaded yet.
+        shadow: compare only; whatever it shows, the control goes on to serve.
 
         Raises:
             AdapterNotFoundError: there is no such adapter, or no active control.
@@ -132,7 +135,7 @@ class TenantRollouts:
             raise RolloutRefusedError(
                 f"percent: above 0, and at most {_MOST_PERCENT}.", param="percent"
             )
-        proposal = Proposal(name, control, candidate, percent, policy)
+        proposal = Proposal(name, control, candidate, percent, policy, shadow)
         try:
             return await self._index.add(proposal, self._who)
         finally:

@@ -81,6 +81,10 @@ class TenantTrials:
             return Route(f"{reference.name}@{rollout.serving}")
         percent = rollout.proposal.percent
         arm = self._parts.assigner.arm(self._ctx, rollout.id, conversation, percent)
+        if rollout.proposal.shadow:
+            # Those that the shadow will answer too are compared with it, and no others.
+            trial = Trial(rollout, Arm.CONTROL) if arm is Arm.CANARY else None
+            return Route(f"{reference.name}@{rollout.serving}", trial)
         return Route(f"{reference.name}@{rollout.version(arm)}", Trial(rollout, arm))
 
     async def observed(self, trial: Trial, figures: ArmFigures) -> None:

@@ -31,6 +31,7 @@ from serving.engine.lora import SglangLora
 from serving.gateway.app import create_app
 from serving.gateway.chat import ChatService
 from serving.gateway.runtime import AdapterParts
+from serving.gateway.shadows import Shadows
 from serving.rollout.assignment import Assigner
 from serving.rollout.judge import RolloutJudge
 from serving.rollout.ledger import FigureLedger
@@ -54,6 +55,7 @@ class Gateway:
     ledger: Ledger
     rollouts: RolloutStore
     trials: Trials
+    shadows: Shadows
 
     async def send(self, key: str, files: list[Any], **fields: str) -> httpx.Response:
         headers = {"Authorization": f"Bearer {key}"}
@@ -117,17 +119,29 @@ async def adapter_gateway(tmp_path: Path, *, rollouts: bool) -> AsyncGenerator[G
         store = RolloutStore.over(database)
         trials = _trials(store)
         wired = replace(parts.chat._parts, models=models, trials=trials if rollouts else None)
+        chat = ChatService(wired, parts.chat._options)
         parts = replace(
             parts,
             usage=UsageLedger(database),
-            chat=ChatService(wired, parts.chat._options),
+            chat=chat,
             adapters=AdapterParts(
                 shop.registry, Uploads(memory), ResidencyLedger(database), store.rollouts
             ),
         )
         transport = httpx.ASGITransport(create_app(parts))
         async with httpx.AsyncClient(transport=transport, base_url="http://gateway") as http:
-            yield Gateway(tmp_path, http, engine, shop.registry, database, ledger, store, trials)
+            yield Gateway(
+                tmp_path,
+                http,
+                engine,
+                shop.registry,
+                database,
+                ledger,
+                store,
+                trials,
+                chat._shadows,
+            )
+        await chat.close()
         await residency.close()
         await client.close()
         files.parsers.close()

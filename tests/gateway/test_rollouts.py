@@ -13,6 +13,7 @@ import pytest
 from isolation.errors import CrossTenantError
 from isolation.tenant_id import TenantId
 from serving.adapters.names import Reference
+from serving.errors import ConcurrencyLimitError
 from serving.rollout import plans as plans_module
 from serving.rollout.plans import RolloutPlans
 from tests.adapters.conftest import FJELLVIK, OPERATOR
@@ -75,7 +76,7 @@ async def test_conversations_are_divided_and_stay_with_their_version(gateway: Ga
     versions = await _versions(gateway)
     rollout = await _begun(gateway)
     assert (rollout["state"], rollout["control"], rollout["serving"]) == ("running", 1, 1)
-    given = {f"c{n}": await _says(gateway, f"c{n}") for n in range(12)}
+    given = {f"c{n}": await _says(gateway, f"c{n}") for n in range(20)}
     assert set(given.values()) == set(versions)
     assert given == {name: await _says(gateway, name) for name in given}
     models = {record.model for _, record in gateway.ledger.records}
@@ -88,7 +89,7 @@ async def test_a_conversation_without_a_name_is_known_by_its_beginning(gateway: 
     versions = await _versions(gateway)
     await _begun(gateway)
     seen = set()
-    for number in range(12):
+    for number in range(20):
         first = [{"role": "user", "content": f"Hello {number}"}]
         said = await gateway.answer("key-f", "support", messages=first)
         later = [*first, {"role": "assistant", "content": said}, *QUESTION]
@@ -145,13 +146,13 @@ async def test_a_version_that_declines_is_rolled_back_and_stays_out(gateway: Gat
     for name, weights in gateway.engine.adapters.items():
         if weights == new:
             gateway.engine.adapters[name] = "I do not know that."
-    for _ in range(20):
+    for _ in range(60):
         assert await _says(gateway, canary) == "I do not know that."
     await gateway.trials.keep()
     shown = await _newest(gateway)
     assert (shown["state"], shown["serving"]) == ("rolled_back", 1)
     assert shown["steps"][-1]["why"] == ["refusals_worse"]
-    assert shown["steps"][-1]["figures"]["canary"]["refusals"] == 20
+    assert shown["steps"][-1]["figures"]["canary"]["refusals"] == 60
     assert await _says(gateway, canary) == old
     # A newer upload is not served by the name either, before it is rolled out or released.
     newest = await gateway.add("key-f", 5)
@@ -161,6 +162,17 @@ async def test_a_version_that_declines_is_rolled_back_and_stays_out(gateway: Gat
     assert await gateway.answer("key-f", "support") == newest
 
 
+class _Leaking(fakes.Pass):
+    """Finds a canary at the end of an answer."""
+
+    def __init__(self, vault: fakes.Vault) -> None:
+        self._vault = vault
+
+    def flush(self) -> str:
+        self._vault.tripped += 1
+        return ""
+
+
 async def test_one_leak_rolls_back_at_once(
     gateway: Gateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -168,7 +180,7 @@ async def test_one_leak_rolls_back_at_once(
     await _begun(gateway)
     (canary,) = await _conversations(gateway, new)
     (control,) = await _conversations(gateway, old)
-    monkeypatch.setattr(fakes.Vault, "tripped", 1)
+    monkeypatch.setattr(fakes.Vault, "answer", lambda vault, ctx: _Leaking(vault))
     assert await _says(gateway, control) == old
     assert (await _newest(gateway))["state"] == "running"
     assert await _says(gateway, canary) == new
@@ -364,3 +376,82 @@ async def test_every_name_costs_the_same_queries(
         assert (await gateway.chat("key-v", name)).status_code == 404
         costs[name] = len(counted)
     assert set(costs.values()) == {2}
+
+
+async def _shadowed(gateway: Gateway) -> tuple[str, str]:
+    old, new = await _versions(gateway)
+    await _begun(gateway, shadow=True, percent=90)
+    return old, new
+
+
+async def test_a_shadow_is_compared_metered_and_never_sent(gateway: Gateway) -> None:
+    old, new = await _shadowed(gateway)
+    for number in range(20):
+        assert await _says(gateway, f"c{number}") == old
+        await gateway.shadows.ended()
+    models = [record.model for owner, record in gateway.ledger.records if owner == "fjellvik"]
+    shadowed = models.count("support@2")
+    assert models.count("support@1") == 20
+    assert 10 < shadowed <= 20
+    assert len({record.request_id for _, record in gateway.ledger.records}) == len(models)
+    await gateway.trials.keep()
+    shown = await _newest(gateway)
+    figures = shown["figures"]
+    assert figures["control"]["requests"] == figures["canary"]["requests"] == shadowed
+    assert figures["canary"]["agreement"][:2] == [shadowed, 0.0]
+    assert figures["canary"]["characters"] >= shadowed * len(new)
+    # It has served nobody, so a comparison that went well ends without a promotion.
+    assert (shown["state"], shown["serving"]) == ("stopped", 1)
+    assert shown["steps"][-1]["why"] == ["gates_passed"]
+
+
+async def test_a_shadows_text_is_kept_nowhere(gateway: Gateway) -> None:
+    _, new = await _shadowed(gateway)
+    for number in range(8):
+        await _says(gateway, f"c{number}")
+    await gateway.shadows.ended()
+    for name, weights in gateway.engine.adapters.items():
+        if weights == new:
+            gateway.engine.adapters[name] = "shadowtext"
+    for number in range(12):
+        await _says(gateway, f"d{number}")
+    await gateway.shadows.ended()
+    await gateway.trials.keep()
+    canary = (await _newest(gateway))["figures"]["canary"]
+    assert canary["requests"] > 8  # the positive control: it was said
+    written = b"".join(path.read_bytes() for path in (gateway.folder / "data").iterdir())
+    assert b"shadowtext" not in written
+    assert b"support" in written
+
+
+async def test_a_shadow_waits_for_no_place_and_takes_none_from_customers(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old, _ = await _shadowed(gateway)
+    slot = fakes.TenantLimiter.slot
+    taken: list[str] = []
+
+    def one_place(limiter: fakes.TenantLimiter, request_id: str) -> Any:
+        taken.append(request_id)
+        if len(taken) % 2 == 0:
+            raise ConcurrencyLimitError
+        return slot(limiter, request_id)
+
+    monkeypatch.setattr(fakes.TenantLimiter, "slot", one_place)
+    (conversation,) = await _shadow_conversations(gateway, 1)
+    taken.clear()
+    assert await _says(gateway, conversation) == old
+    await gateway.shadows.ended()
+    assert len(taken) == 2
+    assert all(record.model == "support@1" for _, record in gateway.ledger.records)
+
+
+async def _shadow_conversations(gateway: Gateway, count: int) -> list[str]:
+    found: list[str] = []
+    for number in range(200):
+        route = await gateway.trials.of(FJELLVIK).route("support", f"named c{number}")
+        if route.trial is not None:
+            found.append(f"c{number}")
+        if len(found) == count:
+            return found
+    raise AssertionError("no such conversation")

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from serving.rollout.bounds import least_drop, least_rise, middle, quantile_bounds
+from serving.rollout.comparison import agreement
 from serving.rollout.figures import ArmFigures, Figures, Scores
 from serving.rollout.histogram import Histogram
 
@@ -18,10 +19,10 @@ DURATIONS = st.lists(st.floats(0, 1e4), max_size=50)
 
 @st.composite
 def arms(draw: st.DrawFn) -> ArmFigures:
-    counts = draw(st.lists(st.integers(0, 1000), min_size=5, max_size=5))
+    counts = draw(st.lists(st.integers(0, 1000), min_size=6, max_size=6))
     scores = draw(st.lists(st.sampled_from([0.0, 0.25, 0.5, 1.0]), max_size=10))
     one, other = (Histogram.of(*draw(DURATIONS)) for _ in range(2))
-    return ArmFigures(*counts, one, other, Scores.of(scores))
+    return ArmFigures(*counts, one, other, Scores.of(scores), Scores.of(scores))
 
 
 @given(arms(), arms(), arms())
@@ -89,3 +90,17 @@ def test_few_durations_bound_no_high_quantile() -> None:
 def test_a_few_equal_scores_prove_no_difference() -> None:
     assert least_drop(Scores.of([0.0] * 2), Scores.of([1.0] * 2), 0.01) < 0
     assert least_drop(Scores.of([0.0] * 50), Scores.of([1.0] * 50), 0.01) > 0.9
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "alike"),
+    [
+        ("", "", 1.0),
+        ("", "a", 0.0),
+        ("Thirty days.", "thirty DAYS", 1.0),
+        ("a b", "a c", 0.5),
+        ("a a", "a", 2 / 3),
+    ],
+)
+def test_answers_agree_by_their_words(one: str, other: str, alike: float) -> None:
+    assert agreement(one, other) == agreement(other, one) == pytest.approx(alike)

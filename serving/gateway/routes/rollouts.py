@@ -27,6 +27,7 @@ class _Asked(BaseModel):
     percent: float = 10.0
     control: int | None = None
     gates: RolloutPolicy = RolloutPolicy()
+    shadow: bool = False
     start: bool = True
 
 
@@ -55,7 +56,9 @@ _PATH = "/v1/adapters/{name}/rollouts"
 @router.post(_PATH, status_code=201)
 async def begin(name: Name, asked: _Asked, own: Own) -> dict[str, Any]:
     """Propose a rollout, and start it unless `start` is false."""
-    rollout = await own.propose(name, asked.candidate, asked.percent, asked.gates, asked.control)
+    rollout = await own.propose(
+        name, asked.candidate, asked.percent, asked.gates, asked.control, shadow=asked.shadow
+    )
     return _shown(await own.start(name) if asked.start else rollout)
 
 
@@ -128,6 +131,7 @@ def _shown(rollout: Rollout) -> dict[str, Any]:
         "control": proposal.control,
         "candidate": proposal.candidate,
         "percent": proposal.percent,
+        "shadow": proposal.shadow,
         "gates": proposal.policy.model_dump(mode="json"),
         "state": rollout.state,
         "serving": rollout.serving,

@@ -21,6 +21,7 @@ def upgrade() -> None:
         sa.Column("candidate", sa.Integer(), nullable=False),
         sa.Column("percent", sa.Double(), nullable=False),
         sa.Column("policy", sa.JSON(), nullable=False),
+        sa.Column("shadow", sa.Boolean(), nullable=False),
         sa.Column("state", sa.String(16), nullable=False),
         sa.Column("holds", sa.Boolean(), nullable=False),
         sa.Column("revision", sa.Integer(), nullable=False),
