@@ -29,11 +29,15 @@ def start(
     propose: Annotated[
         bool, typer.Option("--propose", help="Only hold the name at the control.")
     ] = False,
+    shadow: Annotated[
+        bool, typer.Option("--shadow", help="Compare its answers, and send none of them.")
+    ] = False,
     url: _Url = None,
 ) -> None:
     """Send some conversations to a version; promote it or roll it back by its figures."""
-    body = {"candidate": candidate, "percent": percent, "control": control, "start": not propose}
-    begun = asyncio.run(_begun(tenant, name, body | {"gates": _json(gates)}, url))
+    body = {"candidate": candidate, "percent": percent, "control": control, "shadow": shadow}
+    body |= {"gates": _json(gates), "start": not propose}
+    begun = asyncio.run(_begun(tenant, name, body, url))
     out.print(f"{tenant}: {name}@{begun['control']} -> @{begun['candidate']} {begun['state']}")
 
 

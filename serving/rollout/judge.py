@@ -61,6 +61,13 @@ class RolloutJudge:
             return rollout
         return await self._changed(rollout, _change(rollout, decision, figures))
 
+    async def look_now(self, read_before: Rollout) -> None:
+        """Look at a rollout that was read some time ago, as it is now, if it still runs."""
+        index = self._index.acting_for(self._operator, read_before.tenant)
+        for rollout in await index.holding():
+            if rollout.id == read_before.id and rollout.state is State.RUNNING:
+                await self.look(rollout)
+
     async def look_at_all(self) -> int:
         """Look at every rollout that runs; how many were changed."""
         changed = 0

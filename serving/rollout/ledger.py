@@ -6,6 +6,7 @@ write one row, a repeated write does no harm, and who starts anew begins a new r
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from dataclasses import dataclass, field
 
@@ -37,6 +38,7 @@ class FigureLedger:
         self._index = index
         self._writer = secrets.token_hex(16)
         self._counted: dict[str, _Counted] = {}
+        self._writing = asyncio.Lock()
 
     def of(self, ctx: TenantContext) -> TenantFigures:
         """The counts as this tenant adds to them."""
@@ -45,6 +47,11 @@ class FigureLedger:
     async def flush(self, operator: OperatorContext) -> None:
         """Write what is new. What cannot be written now is written by the next call."""
         require_operator(operator, "all rollouts' figures")
+        # One at a time: an older sum must not come after a newer one.
+        async with self._writing:
+            await self._flush(operator)
+
+    async def _flush(self, operator: OperatorContext) -> None:
         for counted in list(self._counted.values()):
             figures = counted.figures
             if figures == counted.written:

@@ -94,7 +94,7 @@ class TenantTrials:
             return
         try:
             await self._parts.ledger.flush(self._operator)
-            await self._parts.judge.look(trial.rollout)
+            await self._parts.judge.look_now(trial.rollout)
         except Exception as error:
             # The answer has left; the next look finds the figures, here or in the database.
             log.warning("rollout.look_failed", kind=type(error).__name__)

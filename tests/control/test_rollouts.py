@@ -95,6 +95,27 @@ async def test_a_look_that_decides_nothing_is_in_the_trail_once(shop: Shop) -> N
     assert report.rollout.looks == 1
 
 
+async def test_a_leak_of_an_answer_that_began_before_a_look_counts_at_once(shop: Shop) -> None:
+    before = await shop.running()
+    index = shop.index.of(FJELLVIK)
+    await index.add_figures(before, "gateway", Figures(arm(900), arm(60)))
+    assert await shop.judge.look_at_all() == 1
+    await index.add_figures(before, "another", LEAK)
+    await shop.judge.look_now(before)
+    report = await shop.rollouts.of(FJELLVIK).report("support")
+    assert (report.rollout.state, report.steps[-1].why) == (State.ROLLED_BACK, ("leak",))
+    await shop.judge.look_now(before)
+    await _the_trail_is_whole(shop)
+
+
+async def test_a_comparison_ends_without_a_promotion(shop: Shop) -> None:
+    own = shop.rollouts.of(FJELLVIK)
+    await own.propose("support", 2, 10, POLICY, shadow=True)
+    assert await go_on(shop) is State.STOPPED
+    report = await own.report("support")
+    assert (report.rollout.serving, report.steps[-1].why) == (1, ("gates_passed",))
+
+
 async def test_of_gateways_that_decide_at_once_one_does(shop: Shop) -> None:
     rollout = await shop.running()
     await shop.index.of(FJELLVIK).add_figures(rollout, "gateway", BAD)
