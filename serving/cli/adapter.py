@@ -12,6 +12,7 @@ import typer
 from rich.table import Table
 
 from serving.adapters.checks import FILES
+from serving.cli import rollout
 from serving.cli.client import (
     CallFailedError,
     call,
@@ -23,6 +24,7 @@ from serving.cli.output import out
 from serving.settings import load_settings
 
 app = typer.Typer(help="The tenants' LoRA adapters.", no_args_is_help=True)
+app.add_typer(rollout.app, name="rollout")
 
 _Url = Annotated[str | None, typer.Option(help="A gateway elsewhere.")]
 _Reference = Annotated[str, typer.Argument(metavar="NAME[@VERSION]")]

@@ -52,7 +52,7 @@ async def claimed(
                 known |= {version}
             await _note(session, tenant, claim, known)
             await check(session)
-            await _check_tenant(session, tenant)
+            await check_not_deleted(session, tenant)
     except IntegrityError:
         raise DocumentBusyError from None
     return Claim(document_id, claim.token, None if known is None else frozenset(known))
@@ -132,7 +132,8 @@ async def _note(
     await _set(session, mine, versions=None if known is None else sorted(known))
 
 
-async def _check_tenant(session: AsyncSession, tenant: TenantId) -> None:
+async def check_not_deleted(session: AsyncSession, tenant: TenantId) -> None:
+    """Raises TenantSuspendedError if the tenant is being deleted."""
     # Locked for reading: a deletion that begins now waits until the claim is there to be seen.
     query = select(TenantRow.state).where(TenantRow.id == tenant).with_for_update(read=True)
     if await session.scalar(query) in (DELETING, DELETED):

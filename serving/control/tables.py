@@ -13,6 +13,8 @@ from sqlalchemy import (
     Index,
     LargeBinary,
     String,
+    UniqueConstraint,
+    text,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
@@ -211,6 +213,69 @@ class ResidencyRow(Base):
     bytes: Mapped[int] = mapped_column(BigInteger)
     seconds: Mapped[float]
     created_at: Mapped[datetime]
+
+
+class RolloutRow(Base):
+    """A rollout of an adapter's version. `holds`: the adapter's name follows it, and no other."""
+
+    __tablename__ = "adapter_rollouts"
+    __table_args__ = (
+        UniqueConstraint("tenant_id", "name", "number", name="uq_adapter_rollouts_number"),
+        Index(
+            "uq_adapter_rollouts_holds",
+            "tenant_id",
+            "name",
+            unique=True,
+            sqlite_where=text("holds"),
+            postgresql_where=text("holds"),
+        ),
+    )
+
+    id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    tenant_id: Mapped[str] = mapped_column(ForeignKey("tenants.id"))
+    name: Mapped[str] = mapped_column(String(63))
+    number: Mapped[int]
+    control: Mapped[int]
+    candidate: Mapped[int]
+    percent: Mapped[float]
+    policy: Mapped[dict[str, Any]] = mapped_column(JSON)
+    shadow: Mapped[bool]
+    state: Mapped[str] = mapped_column(String(16), index=True)
+    holds: Mapped[bool]
+    revision: Mapped[int]
+    looks: Mapped[int]
+    created_at: Mapped[datetime]
+    started_at: Mapped[datetime | None]
+    ended_at: Mapped[datetime | None]
+
+
+class RolloutFiguresRow(Base):
+    """What one writer has counted of a rollout in all."""
+
+    __tablename__ = "rollout_figures"
+
+    rollout_id: Mapped[str] = mapped_column(
+        ForeignKey("adapter_rollouts.id", ondelete="CASCADE"), primary_key=True
+    )
+    writer: Mapped[str] = mapped_column(String(32), primary_key=True)
+    figures: Mapped[dict[str, Any]] = mapped_column(JSON)
+
+
+class RolloutStepRow(Base):
+    """A line of a rollout's audit trail: one for each revision."""
+
+    __tablename__ = "rollout_steps"
+
+    rollout_id: Mapped[str] = mapped_column(
+        ForeignKey("adapter_rollouts.id", ondelete="CASCADE"), primary_key=True
+    )
+    revision: Mapped[int] = mapped_column(primary_key=True)
+    at: Mapped[datetime]
+    who: Mapped[str] = mapped_column(String(128))
+    state_before: Mapped[str | None] = mapped_column(String(16))
+    state_after: Mapped[str] = mapped_column(String(16))
+    why: Mapped[list[str]] = mapped_column(JSON)
+    figures: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
 
 
 class VectorMoveRow(Base):

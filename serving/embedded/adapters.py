@@ -29,6 +29,7 @@ from serving.control.adapters import SqlAdapterIndex
 from serving.control.database import Database
 from serving.control.residency import ResidencyLedger
 from serving.control.tenant_keys import TenantKeys
+from serving.embedded.rollouts import RolloutStore
 from serving.engine.client import EngineClient
 from serving.engine.lora import SglangLora
 from serving.engine.model_files import DEFAULT_MODEL, model_folder
@@ -51,6 +52,7 @@ class AdapterStore:
 
     registry: AdapterRegistry
     ledger: ResidencyLedger
+    rollouts: RolloutStore
     memory: PrivateMemory | None
     parts: AdapterParts | None
 
@@ -93,15 +95,17 @@ async def open_adapters(
         ),
     )
     registry, ledger = AdapterRegistry(parts), ResidencyLedger(database)
+    rollouts = RolloutStore.over(database)
     previous = previous_key(settings, _MANIFESTS)
     if previous is not None:
         await registry.resign(operator, ManifestSigner(previous))
     await registry.sweep(operator)
     if settings.adapters == "off":
-        return AdapterStore(registry, ledger, None, None)
+        return AdapterStore(registry, ledger, rollouts, None, None)
     memory = PrivateMemory.open(memory_root(settings))
     stack.callback(memory.close)
-    return AdapterStore(registry, ledger, memory, AdapterParts(registry, Uploads(memory), ledger))
+    seen = AdapterParts(registry, Uploads(memory), ledger, rollouts.rollouts)
+    return AdapterStore(registry, ledger, rollouts, memory, seen)
 
 
 @asynccontextmanager

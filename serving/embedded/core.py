@@ -171,6 +171,8 @@ async def _adapters(
     deletion.clears(keys)
     adapters = await open_adapters(settings, database, keys, operator, stack)
     deletion.clears(adapters.registry)
+    deletion.clears(adapters.rollouts.rollouts)
+    deletion.reaches(adapters.rollouts.plans)
     return adapters
 
 

@@ -15,6 +15,7 @@ from serving.admission.concurrency import ValkeyConcurrency
 from serving.embedded.adapters import open_models
 from serving.embedded.core import Core
 from serving.embedded.engine import Engine, EngineKv, cache_scope, make_engine
+from serving.embedded.rollouts import open_trials
 from serving.embedded.valkey import open_valkey
 from serving.engine.launch import Worker
 from serving.engine.tokens import ByteCounter, TokenCounter, TokenizerCounter
@@ -23,6 +24,7 @@ from serving.gateway.refusal import Refusal
 from serving.gateway.runtime import DemoTenant, Readiness, Runtime
 from serving.key_files import derived_key
 from serving.metering.metrics import Metrics
+from serving.rollout.trials import Trials
 from serving.scheduler.queue import FairQueue
 from serving.settings import Settings
 
@@ -66,8 +68,11 @@ async def open_gateway(
             guard=_guards(settings),
             conversations=core.conversations,
             models=await _models(core, engine, metrics, stack),
+            trials=await _trials(core, stack),
         )
-        yield _runtime(core, engine, ChatService(parts, _options(settings)), metrics, demo)
+        chat = ChatService(parts, _options(settings))
+        stack.push_async_callback(chat.close)
+        yield _runtime(core, engine, chat, metrics, demo)
 
 
 def _runtime(
@@ -107,6 +112,14 @@ async def _models(
     core: Core, engine: Engine, metrics: Metrics, stack: AsyncExitStack
 ) -> AdapterModels | None:
     opened = open_models(core.settings, core.adapters, core.operator, engine.client, metrics)
+    return await stack.enter_async_context(opened)
+
+
+async def _trials(core: Core, stack: AsyncExitStack) -> Trials | None:
+    if core.adapters.parts is None:
+        return None
+    key = derived_key(core.settings, "rollout assignment")
+    opened = open_trials(core.adapters.rollouts, core.operator, key, core.deletion)
     return await stack.enter_async_context(opened)
 
 

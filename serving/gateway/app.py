@@ -21,6 +21,7 @@ from serving.gateway.routes import (
     placeholders,
     policies,
     retrieval,
+    rollouts,
     usage,
 )
 from serving.gateway.runtime import Runtime
@@ -31,7 +32,17 @@ def create_app(runtime: Runtime) -> ASGIApp:
     app = FastAPI(title="Bulkhead", docs_url=None, redoc_url=None, openapi_url=None)
     app.state.runtime = runtime
     install_error_handlers(app)
-    tenants = (chat, documents, export, retrieval, models, adapters, usage, placeholders)
+    tenants = (
+        chat,
+        documents,
+        export,
+        retrieval,
+        models,
+        rollouts,
+        adapters,
+        usage,
+        placeholders,
+    )
     for module in (health, *tenants, admin, archive, policies, metrics, page):
         app.include_router(module.router)
     return Observed(app, runtime.metrics)

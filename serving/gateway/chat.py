@@ -25,11 +25,25 @@ from serving.engine.tokens import TokenCounter
 from serving.errors import EngineUnavailableError
 from serving.gateway.answer import AnswerEnd, AnswerPart, AnswerText, cite
 from serving.gateway.chat_request import ChatRequest
-from serving.gateway.model_choice import ModelChoice, choose_model
-from serving.gateway.ports import Concurrency, Guard, Lease, Masker, Models, Queue, Retrieval, Vault
+from serving.gateway.model_choice import ModelChoice, choose_model, shadow_of
+from serving.gateway.ports import (
+    Concurrency,
+    Guard,
+    Lease,
+    Masker,
+    Models,
+    Queue,
+    Retrieval,
+    Trials,
+    Vault,
+)
 from serving.gateway.refusal import Refusal
+from serving.gateway.shadows import Shadows
+from serving.gateway.trial import Watched
 from serving.metering.meter import Meter
 from serving.metering.usage import UsageSink
+from serving.rollout.comparison import agreement
+from serving.rollout.figures import ArmFigures, Scores
 
 log = structlog.get_logger(__name__)
 
@@ -51,8 +65,8 @@ class ChatParts:
     """The shared parts. None of them shows a tenant's state before it is bound.
 
     `engine` raises `EngineUnavailableError` until a probed engine is there; `masker`,
-    `retriever` and `refusal` are None where the operator switched them off, as `models` is: base
-    model only.
+    `retriever` and `refusal` are None where the operator switched them off, as `models` and
+    `trials` are: base model only.
     """
 
     engine: Callable[[], EngineClient]
@@ -68,6 +82,7 @@ class ChatParts:
     guard: Callable[[TenantContext], Guard]
     conversations: ConversationTokens
     models: Models | None = None
+    trials: Trials | None = None
 
 
 class ChatService:
@@ -76,10 +91,16 @@ class ChatService:
     def __init__(self, parts: ChatParts, options: ChatOptions) -> None:
         self._parts = parts
         self._options = options
+        self._shadows = Shadows()
 
     def of(self, ctx: TenantContext) -> TenantChat:
         """The service as this tenant sees it."""
-        return TenantChat(require_tenant(ctx, "the chat"), self._parts, self._options)
+        tenant = require_tenant(ctx, "the chat")
+        return TenantChat(tenant, self._parts, self._options, self._shadows)
+
+    async def close(self) -> None:
+        """End what still runs behind the answers."""
+        await self._shadows.close()
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,10 +117,13 @@ class _Prepared:
 class TenantChat:
     """Chat for one tenant."""
 
-    def __init__(self, ctx: TenantContext, parts: ChatParts, options: ChatOptions) -> None:
+    def __init__(
+        self, ctx: TenantContext, parts: ChatParts, options: ChatOptions, shadows: Shadows
+    ) -> None:
         self._ctx = ctx
         self._parts = parts
         self._options = options
+        self._shadows = shadows
 
     async def answer(self, request: ChatRequest) -> AsyncGenerator[AnswerPart, None]:
         """The answer, piece by piece. Closing the generator stops the engine.
@@ -108,9 +132,10 @@ class TenantChat:
             RequestRefusedError: the request is refused; always before the first piece, except
                 for an engine that breaks off in the middle.
         """
-        model = await self._model(request.model)
+        model = await self._model(request)
         engine = self._parts.engine()
         meter = Meter(self._ctx, secrets.token_hex(16), model.name)
+        watched = Watched(meter)
         async with self._parts.limiter.of(self._ctx).slot(meter.request_id):
             try:
                 prepared = await self._prepare(request, model, meter)
@@ -118,15 +143,54 @@ class TenantChat:
                     yield AnswerText(meter.emitted(prepared))
                     yield AnswerEnd("stop", [], _NO_TOKENS)
                     return
-                async with aclosing(self._generate(engine, model, prepared, meter)) as parts:
-                    async for part in parts:
-                        yield part
+                answering = self._generate(engine, model, prepared, meter, watched)
+                async with aclosing(answering) as pieces:
+                    async for piece in pieces:
+                        yield piece
+                yield await self._end(prepared, meter)
             finally:
+                figures = watched.figures()
                 await self._parts.usage.of(self._ctx).record(meter.record())
+                await self._observed(model, figures)
+        # It has ended, and was received: now a shadow may be asked the same.
+        if model.trial is not None and model.trial.rollout.proposal.shadow:
+            self._shadows.begin(self._shadow(engine, model, prepared, meter.answer))
 
-    async def _model(self, name: str) -> ModelChoice:
-        models = self._parts.models
-        return await choose_model(None if models is None else models.of(self._ctx), name)
+    async def _shadow(
+        self, engine: EngineClient, real: ModelChoice, prepared: _Prepared, sent: str
+    ) -> None:
+        """Ask the version that is compared, on the tenant's account; what it says goes nowhere."""
+        model = await shadow_of(real)
+        if model is None:
+            return
+        meter = Meter(self._ctx, secrets.token_hex(16), model.name)
+        asked, watched = replace(prepared.job, request_id=meter.request_id), Watched(meter)
+        answering = self._generate(engine, model, replace(prepared, job=asked), meter, watched)
+        async with self._parts.limiter.of(self._ctx).slot(meter.request_id):
+            try:
+                async with aclosing(answering) as pieces:
+                    async for _ in pieces:
+                        pass
+            finally:
+                figures = watched.figures()
+                await self._parts.usage.of(self._ctx).record(meter.record())
+                if figures is not None:
+                    alike = Scores.of([agreement(sent, meter.answer)])
+                    await self._observed(model, replace(figures, agreement=alike))
+
+    async def _model(self, request: ChatRequest) -> ModelChoice:
+        models, trials = self._parts.models, self._parts.trials
+        return await choose_model(
+            None if models is None else models.of(self._ctx),
+            None if trials is None else trials.of(self._ctx),
+            request.model,
+            request.conversation,
+        )
+
+    async def _observed(self, model: ModelChoice, figures: ArmFigures | None) -> None:
+        trials = self._parts.trials
+        if trials is not None and model.trial is not None and figures is not None:
+            await trials.of(self._ctx).observed(model.trial, figures)
 
     async def _prepare(
         self, request: ChatRequest, model: ModelChoice, meter: Meter
@@ -201,30 +265,37 @@ class TenantChat:
         )
 
     async def _generate(
-        self, engine: EngineClient, model: ModelChoice, prepared: _Prepared, meter: Meter
-    ) -> AsyncGenerator[AnswerPart, None]:
+        self,
+        engine: EngineClient,
+        model: ModelChoice,
+        prepared: _Prepared,
+        meter: Meter,
+        watched: Watched,
+    ) -> AsyncGenerator[AnswerText, None]:
         out = self._outward(prepared)
         deadline = time.monotonic() + self._options.queue_seconds
         queue = self._parts.queue.of(self._ctx)
-        async with (
-            queue.turn(prompt_tokens=prepared.prompt_tokens, deadline=deadline) as turn,
-            model.lease(deadline) as lease,
-        ):
-            meter.started()
-            stream = self._stream(engine, lease, prepared.job, meter)
-            async with aclosing(stream) as deltas:
-                async for delta in deltas:
-                    if delta.text:
-                        turn.charge(output_tokens=1)
-                    if text := out.feed(delta.text):
-                        yield AnswerText(meter.emitted(text))
+        async with queue.turn(prompt_tokens=prepared.prompt_tokens, deadline=deadline) as turn:
+            watched.began(prepared.vault)
+            async with model.lease(deadline) as lease:
+                meter.started()
+                stream = self._stream(engine, lease, prepared.job, meter)
+                async with aclosing(stream) as deltas:
+                    async for delta in deltas:
+                        if delta.text:
+                            turn.charge(output_tokens=1)
+                        if text := out.feed(delta.text):
+                            yield AnswerText(meter.emitted(text))
         if text := out.flush():
             yield AnswerText(meter.emitted(text))
+        watched.said()
+
+    async def _end(self, prepared: _Prepared, meter: Meter) -> AnswerEnd:
         citations = cite(prepared.sources, meter.answer, self._clean(prepared.vault))
         if prepared.vault is not None and prepared.vault.tripped:
             log.warning("canary_in_answer", tenant=self._ctx.tenant_id, request=meter.request_id)
         conversation = await self._conversation(prepared, meter)
-        yield AnswerEnd(meter.finish_reason, citations, meter.tokens, conversation)
+        return AnswerEnd(meter.finish_reason, citations, meter.tokens, conversation)
 
     def _stream(
         self, engine: EngineClient, lease: Lease, job: Job, meter: Meter

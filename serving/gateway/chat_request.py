@@ -6,6 +6,7 @@ What is not listed is refused: the engine's controls (`cache_salt`, `rid`, `prio
 
 from __future__ import annotations
 
+import json
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
@@ -84,6 +85,17 @@ class ChatRequest(_Strict):
         if turns[-1].role != "user":
             raise ValueError("the last message must be the user's")
         return turns
+
+    @property
+    def conversation(self) -> str:
+        """What tells this conversation from others: `metadata.conversation`, if the caller gives
+        one, else its turns up to the first of the user, which every later request repeats."""
+        named = (self.metadata or {}).get("conversation")
+        if named is not None:
+            return f"named {named}"
+        first = next(n for n, turn in enumerate(self.messages) if turn.role == "user")
+        turns = [turn.message() for turn in self.messages[: first + 1]]
+        return "turns " + json.dumps([[turn.role, turn.content] for turn in turns])
 
     @property
     def sampling(self) -> dict[str, Any]:

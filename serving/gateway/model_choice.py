@@ -10,7 +10,9 @@ from serving.adapters.names import BASE
 from serving.adapters.ports import AdapterRecord
 from serving.engine.client import Delta
 from serving.errors import ModelNotFoundError
-from serving.gateway.ports import Lease, TenantModels
+from serving.gateway.ports import Lease, TenantModels, TenantTrials
+from serving.rollout.assignment import Arm
+from serving.rollout.trials import Trial
 
 
 class BaseLease(Lease):
@@ -26,10 +28,14 @@ class BaseLease(Lease):
 
 @dataclass(frozen=True, slots=True)
 class ModelChoice:
-    """A model that the tenant may use. `record` None: the base model."""
+    """A model that the tenant may use. `record` None: the base model.
+
+    trial: the rollout that chose the version, if one runs.
+    """
 
     models: TenantModels | None
     record: AdapterRecord | None
+    trial: Trial | None = None
 
     @property
     def name(self) -> str:
@@ -56,8 +62,24 @@ class ModelChoice:
             yield lease
 
 
-async def choose_model(models: TenantModels | None, name: str) -> ModelChoice:
-    """The model that a request names.
+async def shadow_of(model: ModelChoice) -> ModelChoice | None:
+    """The version that answers after this one and is compared with it; None if none does.
+
+    Raises:
+        ModelNotFoundError: it was revoked meanwhile.
+    """
+    trial = model.trial
+    if trial is None or not trial.rollout.proposal.shadow or model.models is None:
+        return None
+    proposal = trial.rollout.proposal
+    record = await model.models.resolve(f"{proposal.name}@{proposal.candidate}")
+    return ModelChoice(model.models, record, Trial(trial.rollout, Arm.CANARY))
+
+
+async def choose_model(
+    models: TenantModels | None, trials: TenantTrials | None, name: str, conversation: str
+) -> ModelChoice:
+    """The model that a request names, in the version that its conversation gets.
 
     Raises:
         ModelNotFoundError: there is none of this name for this tenant.
@@ -66,4 +88,14 @@ async def choose_model(models: TenantModels | None, name: str) -> ModelChoice:
         return ModelChoice(models, None)
     if models is None:
         raise ModelNotFoundError
-    return ModelChoice(models, await models.resolve(name))
+    if trials is None:
+        return ModelChoice(models, await models.resolve(name))
+    route = await trials.route(name, conversation)
+    try:
+        return ModelChoice(models, await models.resolve(route.model), route.trial)
+    except ModelNotFoundError:
+        if route.trial is None or route.trial.arm is not Arm.CANARY:
+            raise
+    # The canary was revoked a moment ago: its rollout ends with the next look.
+    proposal = route.trial.rollout.proposal
+    return ModelChoice(models, await models.resolve(f"{proposal.name}@{proposal.control}"))

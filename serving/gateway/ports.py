@@ -17,6 +17,8 @@ from rag.filters import Where
 from rag.retrieval.follow_up import Question
 from serving.adapters.ports import AdapterRecord
 from serving.engine.client import Delta
+from serving.rollout.figures import ArmFigures
+from serving.rollout.trials import Route, Trial
 
 
 class Vault(Protocol):
@@ -125,6 +127,23 @@ class Models(Protocol):
     """Adapters as models. Bind it first."""
 
     def of(self, ctx: TenantContext) -> TenantModels:
+        """The tenant's own."""
+
+
+class TenantTrials(Protocol):
+    """One tenant's rollouts, as requests meet them."""
+
+    async def route(self, model: str, conversation: str) -> Route:
+        """The name to resolve in place of the one that was asked for."""
+
+    async def observed(self, trial: Trial, figures: ArmFigures) -> None:
+        """Count an answer."""
+
+
+class Trials(Protocol):
+    """Rollouts. Bind it first."""
+
+    def of(self, ctx: TenantContext) -> TenantTrials:
         """The tenant's own."""
 
 

@@ -28,6 +28,7 @@ from serving.gateway.ports import (
     TenantAuthenticator,
 )
 from serving.metering.metrics import Metrics
+from serving.rollout.service import Rollouts
 from serving.settings import Settings
 
 
@@ -58,6 +59,7 @@ class AdapterParts:
     registry: AdapterRegistry
     uploads: Uploads
     residency: ResidencyLedger
+    rollouts: Rollouts
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,7 @@ class Meter:
         self._prepared_at = self._begun
         self._started_at: float | None = None
         self._first_token_at: float | None = None
+        self._last_token_at: float | None = None
         self._prompt_tokens = 0
         self._passages = 0
         self._pieces = 0
@@ -45,7 +46,8 @@ class Meter:
         """The engine sent a piece."""
         if delta.text:
             self._pieces += 1
-            self._first_token_at = self._first_token_at or time.monotonic()
+            self._last_token_at = time.monotonic()
+            self._first_token_at = self._first_token_at or self._last_token_at
         self._finish_reason = delta.finish_reason or self._finish_reason
         self._usage = delta.usage or self._usage
         self._cost = delta.cost or self._cost
@@ -73,6 +75,18 @@ class Meter:
     def tokens(self) -> TokenUsage:
         """The engine's count; of a request cut short, the gateway's own."""
         return self._usage or TokenUsage(self._prompt_tokens, 0, self._pieces)
+
+    @property
+    def waited(self) -> float:
+        """Seconds from the queue to the first token, or until now if there was none."""
+        return (self._first_token_at or time.monotonic()) - (self._started_at or self._begun)
+
+    @property
+    def mean_gap(self) -> float | None:
+        """The mean time between two pieces, seconds; None of fewer than two."""
+        if self._pieces < 2 or self._first_token_at is None or self._last_token_at is None:
+            return None
+        return (self._last_token_at - self._first_token_at) / (self._pieces - 1)
 
     def record(self) -> UsageRecord:
         """The record as things stand; called in a `finally`, it sees how the request ended."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -19,6 +20,7 @@ from serving.embedded.adapters import memory_root
 from serving.embedded.core import Core, open_core
 from serving.errors import StartupError
 from serving.key_wrapping import KeyNotOpenedError
+from serving.rollout.policy import RolloutPolicy
 from serving.settings import Settings
 from tests.adapters.files import write
 from tests.embedded.conftest import Gateway
@@ -61,10 +63,15 @@ async def test_a_tenants_deletion_takes_its_adapters_and_its_key(
     settings = _settings(tmp_path, tiny_model)
     async with _core(settings) as core:
         gone, kept = [await _add(core, ctx, tmp_path) for ctx in (FJELLVIK, VOLTBAY)]
+        for ctx in (FJELLVIK, VOLTBAY):
+            own = core.adapters.rollouts.rollouts.of(ctx)
+            await own.propose("support", 2, 10, RolloutPolicy())
         await core.deletion.delete(core.operator, TenantId("fjellvik"))
         assert all(kept.folder in str(path) for path in _stored(settings))
         assert len(_stored(settings)) == 2
         assert await _opens(core, VOLTBAY, kept, tmp_path)
+        (left,) = await core.adapters.rollouts.rollouts.everybodys(core.operator)
+        assert left.tenant == "voltbay"
     written = b"".join(path.read_bytes() for path in settings.data_dir.glob("bulkhead.db*"))
     assert gone.wrapped_key not in written
     assert kept.wrapped_key in written
@@ -134,6 +141,15 @@ def test_adapters_are_added_listed_shown_revoked_and_deleted_from_the_command_li
         assert f"support@{version} added (rank 4, F32)" in added.stdout, added.stderr
     assert "support@2" in quick_gateway.cli("adapter", "list").stdout
     assert "rank" in quick_gateway.cli("adapter", "show", "acme", "support@1").stdout
+    begun = quick_gateway.cli("adapter", "rollout", "start", "acme", "support", "2")
+    assert "support@1 -> @2 running" in begun.stdout, begun.stderr
+    assert "running" in quick_gateway.cli("adapter", "rollout", "status", "acme").stdout
+    trail = quick_gateway.cli("adapter", "rollout", "status", "acme", "support").stdout
+    assert [step["to"] for step in json.loads(trail)["steps"]] == ["proposed", "running"]
+    stopped = quick_gateway.cli("adapter", "rollout", "stop", "acme", "support")
+    assert "it means @1" in stopped.stdout
+    again = quick_gateway.cli("adapter", "rollout", "stop", "acme", "support")
+    assert again.returncode == 1
     revoked = quick_gateway.cli("adapter", "revoke", "acme", "support@1")
     assert "1 versions" in revoked.stdout
     deleted = quick_gateway.cli("adapter", "delete", "acme", "support", "--yes")

@@ -3,45 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import json
 from collections.abc import AsyncGenerator
-from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
 from serving.adapters.engine_names import EngineNames
-from serving.adapters.eviction import Places
-from serving.adapters.leases import AdapterLeases
-from serving.adapters.memory import PrivateMemory
-from serving.adapters.models import AdapterModels
 from serving.adapters.names import Reference
 from serving.adapters.peft_config import CONFIG_FILE
-from serving.adapters.registry import AdapterRegistry
-from serving.adapters.residency import Residency, ResidencyParts
-from serving.adapters.uploads import Uploads
 from serving.adapters.weights import WEIGHTS_FILE
 from serving.control import adapters as index_module
-from serving.control.database import Database
 from serving.control.residency import ResidencyLedger
-from serving.control.tenants import TenantRegistry
-from serving.control.usage import UsageLedger
-from serving.engine.client import EngineClient
-from serving.engine.lora import SglangLora
-from serving.gateway.app import create_app
-from serving.gateway.chat import ChatService
-from serving.gateway.runtime import AdapterParts
-from tests.adapters.conftest import FJELLVIK, OPERATOR, VOLTBAY, make_shop
-from tests.adapters.files import config, tensors, write
-from tests.gateway.fakes import Files, Ledger, Limiter, Search, runtime
-from tests.signing import signer_for_tests
-from tests.stub_engine import StubEngine
+from tests.adapters.conftest import OPERATOR, VOLTBAY
+from tests.adapters.files import config, tensors
+from tests.gateway.adapter_gateway import Gateway, adapter_gateway
 
-QUESTION = [{"role": "user", "content": "How long may I return?"}]
 # Whatever these name, it is no model of the tenant that asks.
 FOREIGN = [
     "unknown",
@@ -61,87 +40,10 @@ FOREIGN = [
 ]
 
 
-@dataclass
-class Gateway:
-    folder: Path
-    http: httpx.AsyncClient
-    engine: StubEngine
-    registry: AdapterRegistry
-    database: Database
-    ledger: Ledger
-
-    async def send(self, key: str, files: list[Any], **fields: str) -> httpx.Response:
-        headers = {"Authorization": f"Bearer {key}"}
-        fields = {"name": "support"} | fields
-        return await self.http.post("/v1/adapters", headers=headers, data=fields, files=files)
-
-    def files(self, seed: int = 0) -> list[Any]:
-        folder = write(self.folder / f"files-{seed}", seed=seed).folder
-        return [
-            ("files", (name, (folder / name).read_bytes())) for name in (CONFIG_FILE, WEIGHTS_FILE)
-        ]
-
-    async def add(self, key: str, seed: int, **fields: str) -> str:
-        """Upload; the digest of the weights, which the stub engine answers with."""
-        files = self.files(seed)
-        answer = await self.send(key, files, **fields)
-        assert answer.status_code == 201, answer.text
-        return hashlib.sha256(files[1][1][1]).hexdigest()
-
-    async def call(self, key: str, method: str, path: str, **more: Any) -> httpx.Response:
-        headers = {"Authorization": f"Bearer {key}"}
-        return await self.http.request(method, path, headers=headers, **more)
-
-    async def chat(self, key: str, model: str) -> httpx.Response:
-        body = {"model": model, "messages": QUESTION}
-        return await self.call(key, "POST", "/v1/chat/completions", json=body)
-
-    async def answer(self, key: str, model: str) -> str:
-        answered = await self.chat(key, model)
-        assert answered.status_code == 200, answered.text
-        return str(answered.json()["choices"][0]["message"]["content"]).strip()
-
-
 @pytest.fixture
 async def gateway(tmp_path: Path) -> AsyncGenerator[Gateway, None]:
-    database = await Database.open(f"sqlite+aiosqlite:///{tmp_path}/data/bulkhead.db")
-    for ctx in (FJELLVIK, VOLTBAY):
-        await TenantRegistry(database).add(OPERATOR, ctx.tenant_id, "business")
-    shop = make_shop(database, str(tmp_path / "store"), tmp_path)
-    memory = PrivateMemory.open(Path("/dev/shm") / f"bulkhead-test-{tmp_path.name}")
-    engine, ledger = StubEngine(), Ledger()
-    async with engine.serving() as url:
-        client = EngineClient(url, model="m", api_key="k", signer=signer_for_tests())
-        await client.identify()
-        files = Files(tmp_path / "spool")
-        parts = runtime(client, search=Search(), limiter=Limiter(), ledger=ledger, files=files)
-        residency = Residency(
-            ResidencyParts(
-                SglangLora(OPERATOR, lambda: client),
-                shop.registry,
-                memory,
-                EngineNames(b"n" * 32),
-                ResidencyLedger(database),
-                parts.metrics,
-                Places(2, 0.0),
-            )
-        )
-        models = AdapterModels(shop.registry, AdapterLeases(residency))
-        assert parts.chat is not None
-        parts = replace(
-            parts,
-            usage=UsageLedger(database),
-            chat=ChatService(replace(parts.chat._parts, models=models), parts.chat._options),
-            adapters=AdapterParts(shop.registry, Uploads(memory), ResidencyLedger(database)),
-        )
-        transport = httpx.ASGITransport(create_app(parts))
-        async with httpx.AsyncClient(transport=transport, base_url="http://gateway") as http:
-            yield Gateway(tmp_path, http, engine, shop.registry, database, ledger)
-        await residency.close()
-        await client.close()
-        files.parsers.close()
-    memory.close()
-    await database.close()
+    async with adapter_gateway(tmp_path, rollouts=False) as gateway:
+        yield gateway
 
 
 async def test_each_tenants_support_is_its_own(gateway: Gateway) -> None:

@@ -1,0 +1,58 @@
+"""What is observed of an answer for a rollout: numbers, and nothing of its text."""
+
+from __future__ import annotations
+
+import sys
+
+from isolation.errors import RequestRefusedError
+from isolation.guard import links
+from isolation.masking import canaries, output
+from serving.gateway.ports import Vault
+from serving.metering.meter import Meter
+from serving.rollout.figures import ArmFigures
+from serving.rollout.histogram import Histogram
+from serving.rollout.refusals import declines
+
+_MARKS = (links.REMOVED, output.REMOVED, canaries.REMOVED)
+
+
+class Watched:
+    """Follows one answer from its turn at the engine to its end, however it ends."""
+
+    def __init__(self, meter: Meter) -> None:
+        self._meter = meter
+        self._vault: Vault | None = None
+        self._began, self._before = False, 0
+        self._leaks: int | None = None
+
+    def began(self, vault: Vault | None) -> None:
+        """The version is asked: what happens now counts."""
+        self._began, self._vault = True, vault
+        # A shadow shares the vault of the answer that was sent.
+        self._before = 0 if vault is None else vault.tripped
+
+    def said(self) -> None:
+        """The answer's text is complete. What is removed from its sources later is not its leak."""
+        self._leaks = self._tripped()
+
+    def figures(self) -> ArmFigures | None:
+        """What to count, called in a `finally`; None if the version was never asked, or the
+        request was refused for what it is."""
+        error = sys.exc_info()[1]
+        if not self._began or (isinstance(error, RequestRefusedError) and error.status < 500):
+            return None
+        answer, whole = self._meter.answer, error is None
+        ttft, gap = self._meter.waited, self._meter.mean_gap
+        return ArmFigures(
+            requests=1,
+            errors=isinstance(error, Exception),
+            refusals=whole and declines(answer),
+            removals=any(mark in answer for mark in _MARKS),
+            leaks=bool(self._tripped() if self._leaks is None else self._leaks),
+            characters=len(answer),
+            ttft=Histogram() if isinstance(error, Exception) else Histogram.of(ttft),
+            gaps=Histogram() if gap is None else Histogram.of(gap),
+        )
+
+    def _tripped(self) -> int:
+        return 0 if self._vault is None else self._vault.tripped - self._before
