@@ -5,16 +5,21 @@ from __future__ import annotations
 import sys
 import threading
 import traceback
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-_FRAMES = 8
+_OURS = tuple(f"{Path(__file__).parents[1] / name}/" for name in ("evals", "rag", "serving"))
+_FRAMES = 4
 
 
 def places(trace: TracebackType | None) -> list[str]:
-    """Where an error went through, the innermost last."""
-    frames = traceback.extract_tb(trace)[-_FRAMES:]
-    return [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames]
+    """Where an error went through, the innermost last: of this program, and of the libraries."""
+    frames = list(traceback.extract_tb(trace))
+    ours = [frame for frame in frames if frame.filename.startswith(_OURS)]
+    shown = {id(frame) for frame in (*ours[-_FRAMES:], *frames[-_FRAMES:])}
+    told = [frame for frame in frames if id(frame) in shown]
+    return [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in told]
 
 
 def report(kind: type[BaseException], trace: TracebackType | None) -> None:

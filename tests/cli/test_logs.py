@@ -6,11 +6,13 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from serving import crashes
 from serving.log_fields import only_known
 
 WORD = "canary7f3a"
@@ -68,3 +70,21 @@ def test_a_text_of_several_words_never_passes(fields: dict[str, str], event: str
 @pytest.mark.parametrize("field", ["prompt", "text", "query", "path", "document", "message"])
 def test_a_field_that_nobody_knows_never_passes(field: str) -> None:
     assert only_known({"event": "said", field: WORD}) == {"event": "said", "dropped": 1}
+
+
+def test_a_crash_deep_in_a_library_tells_where_this_program_called_it() -> None:
+    calls: dict[str, Any] = {}
+    file = Path(crashes.__file__).with_name("made_up.py")
+    exec(compile("def ours(library): library(20)", file, "exec"), calls)  # noqa: S102
+
+    def library(depth: int) -> None:
+        if depth == 0:
+            raise KeyError("canary")
+        library(depth - 1)
+
+    with pytest.raises(KeyError) as crash:
+        calls["ours"](library)
+    told = crashes.places(crash.tb)
+    assert f"{file}:1 ours" in told
+    assert len(told) == 5
+    assert "canary" not in "".join(told)
