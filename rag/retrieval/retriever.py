@@ -85,7 +85,8 @@ class TenantRetriever:
         self, question: Question, limit: int, where: Where | None
     ) -> list[Passage]:
         query = await self.query(question)
-        return await self._collection.search(query, limit=limit, where=where, compare=True)
+        found = await self._collection.search(query, limit=limit, where=where, compare=True)
+        return sorted(found, key=_rank)
 
     async def _joined(self, found: list[Passage], limit: int) -> list[Passage]:
         count = self._embedder.count_tokens
@@ -93,3 +94,8 @@ class TenantRetriever:
         extend(self._ctx, runs, await self._collection.read(around(runs)), count)
         # Two copies may have been made whole from different halves.
         return without_duplicates([run.passage() for run in runs])
+
+
+def _rank(passage: Passage) -> tuple[float, str, int]:
+    """Engines break ties by chance; of two copies, one is to give all passages."""
+    return -round(passage.score, 6), passage.document_id, passage.ordinal
