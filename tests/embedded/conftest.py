@@ -27,7 +27,7 @@ from serving.settings import Settings
 
 BULKHEAD = Path(sys.executable).with_name("bulkhead")
 MERCHANTS = Path(__file__).parents[2] / "examples" / "merchants"
-START_SECONDS = 180
+START_SECONDS = 300
 
 
 @dataclass
