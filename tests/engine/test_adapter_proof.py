@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 import pytest_asyncio
-from typer.testing import CliRunner
 
 from evals.adapters.run import Plan, Status, measure, status
 from evals.adapters.twins import TWINS
-from evals.cli import eval_adapters
-from evals.cli.eval import app
 
 pytestmark = [pytest.mark.engine, pytest.mark.asyncio(loop_scope="session")]
 
@@ -60,19 +56,5 @@ async def test_a_platform_that_mixes_adapters_up_is_caught(
     assert result["twins"][twin]["caught"], result["twins"][twin]
 
 
-async def test_the_status_is_the_commands_exit_and_the_result_is_written(
-    result: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_all_of_it_together_held(result: dict[str, Any]) -> None:
     assert status(result) is Status.held
-
-    async def measured(*_: Any) -> dict[str, Any]:
-        return result
-
-    monkeypatch.setattr(eval_adapters, "prepared", lambda *_: tmp_path)
-    monkeypatch.setattr(eval_adapters, "measure", measured)
-    monkeypatch.setattr(eval_adapters, "log_to", lambda _: None)
-    monkeypatch.setattr(eval_adapters.asyncio, "run", lambda _: result)
-    file = tmp_path / "adapters.json"
-    ran = CliRunner().invoke(app, ["adapters", "--out", str(file)])
-    assert ran.exit_code == 0, ran.output
-    assert json.loads(file.read_text())["answers"] == result["answers"]

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from copy import deepcopy
+from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
 from evals.adapters.judge import answers, hits
 from evals.adapters.references import NAME, References
 from evals.adapters.run import Status, status
 from evals.adapters.tap import Call, Tap
 from evals.adapters.traffic import Asked, Shift, Traffic
+from evals.cli import eval_adapters
+from evals.cli.eval import app
 
 _BEGINNING = 10
 _KNOWN = References(
@@ -96,7 +101,7 @@ def test_a_hit_after_a_reload_is_seen() -> None:
 
 
 def _result() -> dict[str, Any]:
-    none = {"events": 0, "trials": 20}
+    none = {"events": 0, "trials": 20, "upper_95": 0.14}
     return {
         "answers": {"wrong": none, "conversations": {"of_two_versions": 0}},
         "cache": {
@@ -106,7 +111,7 @@ def _result() -> dict[str, Any]:
             "own_repeated": {"hit": 20, "of": 20},
             "reloads": 4,
         },
-        "twins": {"one": {"caught": True}},
+        "twins": {"one": {"caught": True, "wrong": none}},
     }
 
 
@@ -127,3 +132,22 @@ def test_the_status_tells_a_leak_from_what_was_not_seen(change: Any, wanted: Sta
     result = deepcopy(_result())
     change(result)
     assert status(result) is wanted
+
+
+@pytest.mark.parametrize("caught", [True, False])
+def test_the_command_shows_writes_and_exits_with_the_status(
+    caught: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    result = deepcopy(_result())
+    result["twins"]["one"]["caught"] = caught
+
+    async def measured(*_: Any) -> dict[str, Any]:
+        return result
+
+    monkeypatch.setattr(eval_adapters, "prepared", lambda *_: tmp_path)
+    monkeypatch.setattr(eval_adapters, "measure", measured)
+    monkeypatch.setattr(eval_adapters, "log_to", lambda _: None)
+    file = tmp_path / "adapters.json"
+    ran = CliRunner().invoke(app, ["adapters", "--out", str(file)])
+    assert ran.exit_code == (0 if caught else 2), ran.output
+    assert json.loads(file.read_text())["answers"] == result["answers"]
