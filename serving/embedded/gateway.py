@@ -17,7 +17,8 @@ from serving.embedded.rollouts import open_trials
 from serving.embedded.valkey import open_valkey
 from serving.engine.launch import Worker
 from serving.engine.tokens import ByteCounter, TokenCounter, TokenizerCounter
-from serving.gateway.chat import ChatOptions, ChatParts, ChatService
+from serving.gateway.chat import ChatService
+from serving.gateway.chat_parts import ChatOptions, ChatParts
 from serving.gateway.refusal import Refusal
 from serving.gateway.runtime import DemoTenant, Readiness, Runtime
 from serving.key_files import derived_key
@@ -116,4 +117,5 @@ def _options(settings: Settings) -> ChatOptions:
         passage_tokens=settings.passage_tokens,
         default_max_tokens=settings.default_max_tokens,
         queue_seconds=settings.queue_seconds,
+        tools=settings.engine_tool_parser != "off",
     )
