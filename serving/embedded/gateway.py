@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from isolation.guard.links import LinkGuard
@@ -28,6 +30,7 @@ from serving.metering.metrics import Metrics
 from serving.rollout.trials import Trials
 from serving.scheduler.queue import FairQueue
 from serving.settings import Settings
+from serving.tracing import open_traces
 
 
 @asynccontextmanager
@@ -73,7 +76,13 @@ async def open_gateway(
         )
         chat = ChatService(parts, _options(settings))
         stack.push_async_callback(chat.close)
-        yield _runtime(core, engine, chat, metrics, demo)
+        traces = open_traces(
+            os.environ,
+            derived_key(settings, "tenants in traces"),
+            takes_context=settings.trace_context == "taken",
+        )
+        stack.push_async_callback(traces.close)
+        yield replace(_runtime(core, engine, chat, metrics, demo), traces=traces)
 
 
 def _runtime(
