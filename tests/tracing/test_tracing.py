@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
@@ -24,6 +19,7 @@ from serving.gateway import app as app_module
 from serving.gateway.app import create_app
 from serving.trace_fields import OnlyKnown
 from serving.tracing import Traces, opaque, open_traces, traces_to
+from tests.collector import collector
 from tests.gateway.fakes import Files, Ledger, Limiter, Search, runtime
 from tests.signing import signer_for_tests
 from tests.stub_engine import StubEngine
@@ -38,36 +34,6 @@ HEADERS = {
     "tracestate": f"vendor={CANARY}",
     "baggage": f"user={CANARY}",
 }
-
-
-class Collector(HTTPServer):
-    """A collector on a loopback port that keeps what it is sent."""
-
-    def __init__(self) -> None:
-        self.received: list[bytes] = []
-        super().__init__(("127.0.0.1", 0), _Keeps)
-
-
-class _Keeps(BaseHTTPRequestHandler):
-    server: Collector
-
-    def do_POST(self) -> None:
-        self.server.received.append(self.rfile.read(int(self.headers["content-length"])))
-        self.send_response(200)
-        self.end_headers()
-
-    def log_message(self, format: str, *args: Any) -> None:
-        pass
-
-
-@contextmanager
-def collector() -> Iterator[Collector]:
-    with Collector() as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        yield server
-        server.shutdown()
-        thread.join()
 
 
 async def _used(folder: Path, traces: Traces) -> None:
