@@ -10,12 +10,10 @@ from pathlib import Path
 
 from isolation.guard.links import LinkGuard
 from isolation.namespaces import NamespaceDeriver
-from rag.export import Exporter
-from rag.transfer import TenantTransfer
 from serving.adapters.models import AdapterModels
 from serving.admission.concurrency import ValkeyConcurrency
 from serving.embedded.adapters import open_models
-from serving.embedded.core import Core
+from serving.embedded.core import Core, runtime_of
 from serving.embedded.engine import Engine, EngineKv, cache_scope, make_engine
 from serving.embedded.rollouts import open_trials
 from serving.embedded.valkey import open_valkey
@@ -30,7 +28,7 @@ from serving.metering.metrics import Metrics
 from serving.rollout.trials import Trials
 from serving.scheduler.queue import FairQueue
 from serving.settings import Settings
-from serving.tracing import open_traces
+from serving.tracing import Traces, open_traces
 
 
 @asynccontextmanager
@@ -76,46 +74,21 @@ async def open_gateway(
         )
         chat = ChatService(parts, _options(settings))
         stack.push_async_callback(chat.close)
-        traces = open_traces(
-            os.environ,
-            derived_key(settings, "tenants in traces"),
-            takes_context=settings.trace_context == "taken",
-        )
+        traces = _traces(settings)
         stack.push_async_callback(traces.close)
-        yield replace(_runtime(core, engine, chat, metrics, demo), traces=traces)
+        runtime = runtime_of(
+            core,
+            chat=chat,
+            metrics=metrics,
+            readiness=lambda: Readiness(engine.ready, engine.detail),
+            demo=demo,
+        )
+        yield replace(runtime, traces=traces)
 
 
-def _runtime(
-    core: Core,
-    engine: Engine,
-    chat: ChatService,
-    metrics: Metrics,
-    demo: Callable[[], Sequence[DemoTenant]],
-) -> Runtime:
-    return Runtime(
-        settings=core.settings,
-        registry=core.registry,
-        policies=core.policies,
-        deletion=core.deletion,
-        places=core.places,
-        transfer=TenantTransfer(core.ingestor),
-        usage=core.usage,
-        metrics=metrics,
-        tenants_keys=core.tenants_keys,
-        operator_keys=core.operator_keys,
-        chat=chat,
-        retriever=core.retriever,
-        ingestor=core.ingestor,
-        spool=core.spool,
-        parsers=core.parsers,
-        exporter=Exporter(core.ingestor, core.spool),
-        conversations=core.conversations,
-        embedder=core.embedder,
-        reembedding=core.reembedding,
-        readiness=lambda: Readiness(engine.ready, engine.detail),
-        demo=demo,
-        adapters=core.adapters.parts,
-    )
+def _traces(settings: Settings) -> Traces:
+    key = derived_key(settings, "tenants in traces")
+    return open_traces(os.environ, key, takes_context=settings.trace_context == "taken")
 
 
 async def _models(

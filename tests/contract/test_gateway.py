@@ -43,8 +43,10 @@ async def test_every_boundary_of_the_gateway_holds_and_nothing_planted_stays(
     library = Library()
     results = await _judged(tmp_path, library)
     assert {name: checks.findings for name, checks in results.items()} == {n: [] for n in PROBES}
-    # Groups are judged on the real store (test_gateway_groups).
+    # Groups are judged on the real store (test_gateway_groups), adapters on a real registry
+    # (test_gateway_adapters).
     assert results.pop("groups").verdict is Verdict.skipped
+    assert results.pop("adapters").verdict is Verdict.skipped
     assert {checks.verdict for checks in results.values()} == {Verdict.held}
     assert library.documents == {}
     assert results["placeholders"].boundaries == 8 + 8 + 12
