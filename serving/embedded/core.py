@@ -39,6 +39,7 @@ from serving.gateway.runtime import Readiness, Runtime
 from serving.key_files import admin_key
 from serving.metering.metrics import Metrics
 from serving.settings import Settings
+from serving.training.folders import TrainingFolders
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +173,7 @@ async def _adapters(
     adapters = await open_adapters(settings, database, keys, operator, stack)
     deletion.clears(adapters.registry)
     deletion.clears(adapters.rollouts.rollouts)
+    deletion.clears(TrainingFolders(settings.data_dir / "training"))
     deletion.reaches(adapters.rollouts.plans)
     return adapters
 
