@@ -60,7 +60,7 @@ def train(
     rank: Annotated[int, typer.Option(min=1, max=256)] = 8,
     epochs: Annotated[int, typer.Option(min=1, max=100)] = 1,
     seed: Annotated[int, typer.Option(min=0, help="The same gives the same adapter.")] = 7,
-    rate: Annotated[float, typer.Option(min=1e-6, max=0.1, help="Of learning.")] = 1e-3,
+    rate: Annotated[float, typer.Option(min=1e-6, max=0.1, help="Of learning.")] = 6e-4,
     vary: Annotated[
         bool, typer.Option(help="Other numbers in later epochs: it learns to read.")
     ] = True,
