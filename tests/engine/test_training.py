@@ -41,7 +41,9 @@ def _plan(base: BaseModel, model: Path, seed: int = 1) -> Plan:
     return plan(EXAMPLES, options, base, model)
 
 
-def _train(planned: Plan, folder: Path, *, resume: bool = False, kill_at: int = 0) -> Trained:
+def _train(
+    planned: Plan, folder: Path, *, resume: bool = False, kill_at: int = 0
+) -> tuple[Trained, list[Progress]]:
     async def run() -> Trained:
         return await train(
             planned,
@@ -53,7 +55,7 @@ def _train(planned: Plan, folder: Path, *, resume: bool = False, kill_at: int = 
         )
 
     steps: list[Progress] = []
-    return asyncio.run(run())
+    return asyncio.run(run()), steps
 
 
 def _kill_child() -> None:
@@ -71,16 +73,18 @@ def test_a_killed_training_goes_on_to_the_same_adapter(
 ) -> None:
     planned = _plan(base, tiny_model)
     whole, cut = tmp_path / "whole", tmp_path / "cut"
-    trained = _train(planned, whole)
-    assert trained.steps == 24
-    assert trained.loss < 6  # a random model begins above 10, the vocabulary's logarithm
+    trained, steps = _train(planned, whole)
+    assert [step.step for step in steps] == list(range(1, trained.steps + 1))
+    assert trained.steps == len(EXAMPLES) * 2 // 2  # two epochs, two examples a step
+    assert trained.loss < steps[0].loss - 0.2  # as far as an adapter gets a random model
     with pytest.raises(TrainingFailedError):
         _train(planned, cut, kill_at=13)
     with pytest.raises(NotResumableError):
         _train(_plan(base, tiny_model, seed=2), cut, resume=True)
     assert (cut / "checkpoint.pt").exists()
     assert CANARY.encode() not in b"".join(_bytes(cut).values())
-    _train(planned, cut, resume=True)
+    _, rest = _train(planned, cut, resume=True)
+    assert rest[0].step == 11  # after the last checkpoint, of every fifth step
     assert _bytes(cut) == _bytes(whole)
     assert sorted(_bytes(whole)) == sorted(FILES)
     checked = check_upload(Upload(whole, "voice", {}), base, AdapterLimits(16, 10**7, 1))
