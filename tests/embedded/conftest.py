@@ -24,6 +24,7 @@ import pytest
 from serving.cli.engine import Model, prepared
 from serving.engine.launch import free_port
 from serving.settings import Settings
+from tests.collector import Collector, collector
 from tests.embedded.forks import bulkhead
 
 BULKHEAD = Path(sys.executable).with_name("bulkhead")
@@ -39,6 +40,7 @@ class Gateway:
     port: int
     environment: dict[str, str]
     process: subprocess.Popen[bytes] | None = None
+    collector: Collector | None = None
 
     @property
     def url(self) -> str:
@@ -117,12 +119,18 @@ def gateway(
 ) -> Generator[Gateway, None, None]:
     """The demo, ready."""
     gateway = gateway_in(tmp_path_factory.mktemp("demo"), model_path=str(tiny_model))
-    gateway.start("--demo", str(MERCHANTS))
-    gateway.until("/readyz")
-    while not (gateway.data / "demo.json").exists():
-        time.sleep(0.1)
-    yield gateway
-    assert gateway.stop() == 0
+    with collector() as gateway.collector:
+        traces = f"http://127.0.0.1:{gateway.collector.server_port}"
+        gateway.environment |= {
+            "OTEL_EXPORTER_OTLP_ENDPOINT": traces,
+            "OTEL_BSP_SCHEDULE_DELAY": "200",
+        }
+        gateway.start("--demo", str(MERCHANTS))
+        gateway.until("/readyz")
+        while not (gateway.data / "demo.json").exists():
+            time.sleep(0.1)
+        yield gateway
+        assert gateway.stop() == 0
 
 
 @pytest.fixture
