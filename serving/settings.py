@@ -61,6 +61,7 @@ class Settings(BaseSettings):
     engine_port: int = Field(0, ge=0, le=65535)
     engine_trust: Path | None = None
     engine_kernels: Literal["int8", "float32", "stock"] = "int8"
+    engine_tool_parser: str = Field("hermes", pattern=r"^(off|[a-z0-9][a-z0-9_-]{0,40})$")
     engine_key_number: int = Field(1, ge=1)
     kv_scrub: Switch = "on"
 
@@ -96,6 +97,8 @@ class Settings(BaseSettings):
     parse_seconds: float = Field(120.0, gt=0)
     parse_memory_bytes: int = Field(1_000_000_000, ge=100_000_000)
     parsers: int = Field(2, ge=1, le=64)
+
+    trace_context: Literal["ignored", "taken"] = "ignored"
 
     demo: Path | None = None
 

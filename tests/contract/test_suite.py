@@ -79,6 +79,8 @@ LEAKS = (
     "usage: everybody pays the tokens",
     "placeholders: one table for all",
     "placeholders: the table outlives its request",
+    "placeholders: tool calls have one table for all",
+    "placeholders: tool calls have a table that outlives its request",
     "placeholders: a token opens for anybody",
     "placeholders: a token opens every conversation",
     "placeholders: no token is needed",

@@ -28,7 +28,10 @@ MEMBERS = {
     "bk_eeeeeeeeeeeeeeee_" + "E" * 43: ("acme", "support"),
     "bk_ffffffffffffffff_" + "F" * 43: ("birch", "support"),
 }
-_ALLOWED = {"model", "messages", "max_tokens", "stream", "stream_options", "placeholders"}
+_ALLOWED = {
+    *("model", "messages", "max_tokens", "stream", "stream_options", "placeholders"),
+    *("tools", "tool_choice", "frequency_penalty"),
+}
 _LINK = re.compile(r"(?:https?:)?//\S+", re.IGNORECASE)
 _EMAIL = re.compile(r"\S+@[\w-]+(?:\.[\w-]+)+")
 _SYSTEM = ["You", "are", "a", "shop", "'s", "assistant", "."]
@@ -235,6 +238,8 @@ class Twin:
         self.adapters.require(tenant, body["model"])
         self._count(tenant)
         question = body["messages"][-1]["content"]
+        if "tools" in body:
+            return JSONResponse(self._tool_call(tenant, question, body["tools"][0]["function"]))
         streamed = bool(body.get("stream"))
         leaks = self._has(f"chat: {'streams' if streamed else 'answers'} cite everybody")
         leaks |= self._has("chat: a code is looked up everywhere") and "QX" in question
@@ -282,6 +287,21 @@ class Twin:
             mine.setdefault("<EMAIL_ADDRESS_1>", value)
         outlives = common or self._has("placeholders: the table outlives its request")
         return mine.get("<EMAIL_ADDRESS_1>", "") if outlives and "<EMAIL" in question else ""
+
+    def _tool_call(self, tenant: str, question: str, function: dict[str, Any]) -> dict[str, Any]:
+        """A call with the one value that the schema allows."""
+        common = self._has("placeholders: tool calls have one table for all")
+        mine = self._vault.setdefault("tools" if common else f"tools {tenant}", {})
+        for found in _EMAIL.findall(question):
+            mine["<EMAIL_ADDRESS_1>"] = found
+        (value,) = function["parameters"]["properties"]["email"]["enum"]
+        outlives = common or self._has(
+            "placeholders: tool calls have a table that outlives its request"
+        )
+        value = mine.get(value, value) if outlives else value
+        call = {"name": function["name"], "arguments": json.dumps({"email": value})}
+        message = {"role": "assistant", "tool_calls": [{"id": "c", "function": call}]}
+        return {"choices": [{"message": message}]}
 
     def _conversation(self, tenant: str, question: str) -> dict[str, Any]:
         name = f"c{len(self._tokens_given)}"
