@@ -78,16 +78,29 @@ def assemble(
     """
     for passage in passages:
         require_same_tenant(ctx, passage.tenant_id, "the prompt")
-    sources = within_budget(passages, token_budget, lambda n, text: count_tokens(_source(n, text)))
+    sources = fitting(passages, token_budget=token_budget, count_tokens=count_tokens)
+    return Prompt(lay_out(conversation, [source.text for source in sources], system), sources)
+
+
+def fitting(
+    passages: Sequence[Passage], *, token_budget: int, count_tokens: Callable[[str], int]
+) -> list[Passage]:
+    """The passages that enter a prompt as sources, best first."""
+    return within_budget(passages, token_budget, lambda n, text: count_tokens(_source(n, text)))
+
+
+def lay_out(
+    conversation: Sequence[Message], sources: Sequence[str], system: Sequence[str] = ()
+) -> list[Message]:
+    """The prompt's messages, as the model sees them; an adapter is trained on nothing else."""
     *earlier, question = up_to_question(conversation)
     own_system = [turn.content for turn in conversation if turn.role == "system"]
-    messages = [
+    return [
         Message("system", "\n\n".join([SYSTEM_TEXT, *own_system, *system])),
         *(turn for turn in earlier if turn.role != "system"),
         Message("user", _with_sources(question.content, sources)),
         *(turn for turn in conversation[len(earlier) + 1 :] if turn.role != "system"),
     ]
-    return Prompt(messages, sources)
 
 
 def up_to_question(conversation: Sequence[Message]) -> Sequence[Message]:
@@ -106,11 +119,11 @@ def _source(number: int, text: str) -> str:
     return f"[{number}] {text}"
 
 
-def _with_sources(question: str, sources: Sequence[Passage]) -> str:
+def _with_sources(question: str, sources: Sequence[str]) -> str:
     if not sources:
         return question
     # The best one last and the question once more: a small model reads what stands nearest.
-    numbered = [_source(number, passage.text) for number, passage in enumerate(sources, 1)]
+    numbered = [_source(number, text) for number, text in enumerate(sources, 1)]
     listed = "\n\n".join(reversed(numbered))
     return (
         f"{question}\n\nSources:\n\n{listed}\n\n"

@@ -133,10 +133,18 @@ Answer = tuple[str, list[dict[str, Any]], dict[str, Any]]
 async def _whole(
     client: httpx.AsyncClient, body: dict[str, Any], headers: dict[str, str]
 ) -> Answer:
+    answer = await asked(client, body, headers)
+    return answer["choices"][0]["message"]["content"], answer["citations"], answer["usage"]
+
+
+async def asked(
+    client: httpx.AsyncClient, body: dict[str, Any], headers: dict[str, str]
+) -> dict[str, Any]:
+    """The whole answer, as the gateway sends it. Raises EvaluationError on a refusal."""
     response = await client.post("/v1/chat/completions", json=body, headers=headers)
     _check(response)
-    answer = response.json()
-    return answer["choices"][0]["message"]["content"], answer["citations"], answer["usage"]
+    answer: dict[str, Any] = response.json()
+    return answer
 
 
 async def _streamed(

@@ -4,27 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import json
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.table import Table
 
-from serving.adapters.checks import FILES
-from serving.cli import rollout
-from serving.cli.client import (
-    CallFailedError,
-    call,
-    operator_client,
-    run_as_operator,
-    tenant_client,
-)
+from serving.cli import rollout, training
+from serving.cli.adapter_upload import upload
+from serving.cli.client import CallFailedError, call, run_as_operator
 from serving.cli.output import out
-from serving.settings import load_settings
 
 app = typer.Typer(help="The tenants' LoRA adapters.", no_args_is_help=True)
 app.add_typer(rollout.app, name="rollout")
+app.command()(training.examples)
+app.command()(training.train)
 
 _Url = Annotated[str | None, typer.Option(help="A gateway elsewhere.")]
 _Reference = Annotated[str, typer.Argument(metavar="NAME[@VERSION]")]
@@ -53,7 +47,7 @@ def add(
     url: _Url = None,
 ) -> None:
     """Check an adapter and store it as the newest version of its name."""
-    added = asyncio.run(_add(tenant, name, folder, metrics, url))
+    added = asyncio.run(upload(tenant, name, folder, metrics, url))
     out.print(f"{tenant}: {added['id']} added (rank {added['rank']}, {added['dtype']})")
 
 
@@ -91,25 +85,6 @@ def delete(
     path = f"/admin/v1/adapters/{tenant}/{reference}"
     answer = run_as_operator(url, lambda client: call(client, "DELETE", path))
     out.print(f"{tenant}: {reference} deleted ({answer['versions']} versions)")
-
-
-async def _add(
-    tenant: str, name: str, folder: Path, metrics: str, url: str | None
-) -> dict[str, Any]:
-    with ExitStack() as opened:
-        try:
-            files = [
-                ("files", (file, opened.enter_context((folder / file).open("rb"))))
-                for file in FILES
-            ]
-        except OSError:
-            raise CallFailedError(f"{folder} does not hold {' and '.join(FILES)}.") from None
-        async with (
-            operator_client(load_settings(), url) as operator,
-            tenant_client(operator, tenant) as own,
-        ):
-            fields = {"name": name, "metrics": metrics}
-            return await call(own, "POST", "/v1/adapters", data=fields, files=files)
 
 
 def _all(url: str | None) -> list[dict[str, Any]]:

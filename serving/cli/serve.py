@@ -17,6 +17,7 @@ from serving.cli.output import fail, note, out
 from serving.data_folder import gateway_socket
 from serving.embedded.core import Core, open_core
 from serving.embedded.demo import ingest_demo, write_demo_file
+from serving.embedded.demo_adapters import add_demo_adapters
 from serving.embedded.gateway import open_gateway
 from serving.embedded.server import Server, listen, listen_unix
 from serving.engine.launch import Worker
@@ -80,6 +81,7 @@ async def _until_ready(
     settings = core.settings
     if settings.demo is not None:
         merchants += await ingest_demo(core, settings.demo, note)
+        await add_demo_adapters(core, settings.demo, merchants, note)
         path = write_demo_file(core, base_url, admin_key(settings), merchants)
         note(f"demo: keys are in {path}")
     begun = reported = time.monotonic()

@@ -38,6 +38,7 @@ from serving.gateway.chat import ChatService
 from serving.gateway.runtime import DemoTenant, Readiness, Runtime
 from serving.metering.metrics import Metrics
 from serving.settings import Settings
+from serving.training.folders import TrainingFolders
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,6 +202,7 @@ async def _adapters(
     )
     deletion.clears(adapters.registry)
     deletion.clears(adapters.rollouts.rollouts)
+    deletion.clears(TrainingFolders(settings.data_dir / "training"))
     deletion.reaches(adapters.rollouts.plans)
     return adapters
 

@@ -29,6 +29,8 @@ Progress = Callable[[str], None]
 SGLANG = "sglang==0.5.23"
 _CPU_WHEELS = (SGLANG, "torchvision==0.28.0")
 _CPU_TORCH = "torch==2.13.0"
+# `bulkhead adapter train` needs them; the CPU's recipe has them among SGLang's libraries.
+_CUDA_TRAINING = ("peft==0.21.2", "accelerate==1.15.0")
 _DISTRIBUTION = "bulkhead-rag"
 _STAMP = "bulkhead-installed.json"
 _NEEDED_BYTES: dict[Device, int] = {"cpu": 5_000_000_000, "cuda": 16_000_000_000}
@@ -78,7 +80,11 @@ def python(folder: Path) -> Path:
 def _steps(device: Device) -> list[tuple[str, list[str]]]:
     plugin = ("Bulkhead's plugin", ["--no-deps", *_this_distribution()])
     if device == "cuda":
-        return [("SGLang for CUDA (several gigabytes)", [SGLANG]), plugin]
+        return [
+            ("SGLang for CUDA (several gigabytes)", [SGLANG]),
+            ("PEFT", ["--no-deps", *_CUDA_TRAINING]),
+            plugin,
+        ]
     recipes = files("serving.engine") / "recipes"
     constraints = ["-c", str(recipes / "cpu-constraints.txt")]
     return [
@@ -109,6 +115,7 @@ def _digest(device: Device) -> str:
     for name in ("cpu-requirements.txt", "cpu-constraints.txt"):
         digest.update((recipes / name).read_bytes())
     pins = [device, *_CPU_WHEELS, _CPU_TORCH, *_this_distribution(), sys.version.split()[0]]
+    pins += _CUDA_TRAINING if device == "cuda" else ()
     digest.update(json.dumps(pins).encode())
     return digest.hexdigest()
 

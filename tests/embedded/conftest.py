@@ -25,6 +25,7 @@ from serving.cli.engine import Model, prepared
 from serving.engine.launch import free_port
 from serving.settings import Settings
 from tests.collector import Collector, collector
+from tests.embedded.forks import bulkhead
 
 BULKHEAD = Path(sys.executable).with_name("bulkhead")
 MERCHANTS = Path(__file__).parents[2] / "examples" / "merchants"
@@ -75,10 +76,15 @@ class Gateway:
         return self.process.wait(60)
 
     def cli(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """A command as a shell starts it."""
         environment = os.environ | self.environment | {"COLUMNS": "200"}
         return subprocess.run(
             [BULKHEAD, *arguments], env=environment, capture_output=True, text=True, check=False
         )
+
+    def forked(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """The same in a tenth of the time: for all but the first of many."""
+        return bulkhead(arguments, os.environ | self.environment | {"COLUMNS": "200"})
 
     @property
     def demo(self) -> dict[str, Any]:

@@ -27,6 +27,7 @@ class _Search(BaseModel):
     query: str = Field(min_length=1, max_length=8_000)
     top_k: int = Field(5, ge=1, le=50)
     filter: dict[str, Any] | None = None
+    masked: bool = False
 
 
 class _Embeddings(BaseModel):
@@ -40,7 +41,10 @@ class _Embeddings(BaseModel):
 
 @router.post("/v1/search")
 async def search(request: Request, ctx: Tenant, parts: Parts) -> dict[str, Any]:
-    """The tenant's best passages for a query, best first. No vector and no foreign score leaves."""
+    """The tenant's best passages for a query, best first. No vector and no foreign score leaves.
+
+    masked: as a model gets them, with what was masked in a document still masked.
+    """
     try:
         asked = _Search.model_validate_json(await read_body(request, 64_000))
     except ValidationError as error:
@@ -54,7 +58,7 @@ async def search(request: Request, ctx: Tenant, parts: Parts) -> dict[str, Any]:
             {
                 "document_id": passage.document_id,
                 "title": passage.title,
-                "text": passage.text,
+                "text": passage.masked.text if asked.masked and passage.masked else passage.text,
                 "score": passage.score,
             }
             for passage in passages

@@ -1,0 +1,160 @@
+"""`bulkhead adapter examples | train`: an adapter from a tenant's own documents and answers."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import httpx
+import typer
+from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bar
+
+from isolation.tenant_id import TenantId, tenant_id
+from rag.documents import Passage
+from serving.adapters.base_model import read_base_model
+from serving.adapters.checks import AdapterLimits, Upload, check_upload
+from serving.adapters.names import checked_name
+from serving.cli.adapter_upload import upload
+from serving.cli.client import call, operator_client, tenant_client
+from serving.cli.engine import prepared
+from serving.cli.output import err, note, out
+from serving.engine.tokens import TokenizerCounter
+from serving.settings import Settings, load_settings
+from serving.training.examples import Example, Pair, read_examples, read_pairs, write_examples
+from serving.training.folders import TrainingFolders
+from serving.training.making import example_of, searched
+from serving.training.plan import Options, Plan, plan
+from serving.training.process import Progress, Trained
+from serving.training.process import train as train_in_child
+
+_MOST_FOUND = 50
+_Url = Annotated[str | None, typer.Option(help="A gateway elsewhere.")]
+
+
+def examples(
+    tenant: str,
+    pairs: Annotated[Path, typer.Option(help="JSON Lines: question, answer, document.")],
+    save: Annotated[Path, typer.Option("--out", help="Where the examples go.")],
+    leave_out: Annotated[
+        list[str] | None, typer.Option(help="A document that no example may hold; repeatable.")
+    ] = None,
+    url: _Url = None,
+) -> None:
+    """Give question-answer pairs the passages that a chat finds for them."""
+    name, known = tenant_id(tenant), read_pairs(pairs)
+    made = asyncio.run(_made(name, known, frozenset(leave_out or ()), url))
+    write_examples(save, made)
+    missed = len(known) - len(made)
+    out.print(f"{name}: {len(made)} examples; {missed} answers stand in no passage that was found")
+
+
+def train(
+    tenant: str,
+    data: Annotated[Path, typer.Option(help="JSON Lines, as `adapter examples` writes them.")],
+    name: Annotated[str, typer.Option(help="The adapter's name.")],
+    rank: Annotated[int, typer.Option(min=1, max=256)] = 8,
+    epochs: Annotated[int, typer.Option(min=1, max=100)] = 1,
+    seed: Annotated[int, typer.Option(min=0, help="The same gives the same adapter.")] = 7,
+    rate: Annotated[float, typer.Option(min=1e-6, max=0.1, help="Of learning.")] = 6e-4,
+    vary: Annotated[
+        bool, typer.Option(help="Other numbers in later epochs: it learns to read.")
+    ] = True,
+    folder: Annotated[
+        Path | None, typer.Option("--out", help="Leave it there, and upload nothing.")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on where it was killed.")] = False,
+    url: _Url = None,
+) -> None:
+    """Train a LoRA adapter for the default model, on this machine, and upload it."""
+    settings, own = load_settings(), tenant_id(tenant)
+    work = folder or TrainingFolders(settings.data_dir / "training").of(own, name)
+    checked_name(name)
+    model = prepared(settings)
+    base = read_base_model(settings.model, model)
+    learned = read_examples(data, own, TokenizerCounter(model).count_messages)
+    if folder is None:
+        # Before the work: a tenant that is not there is told now.
+        asyncio.run(_require_tenant(own, url))
+    planned = plan(learned, Options(rank, epochs, seed, rate, vary), base, model)
+    trained = _trained(planned, work, settings, resume)
+    limits = AdapterLimits(settings.adapter_rank, settings.adapter_max_bytes, 1)
+    check_upload(Upload(work, name, {}), base, limits)
+    note(f"trained: {trained.steps} steps, loss {trained.loss}, {_gb(trained.peak_bytes)} at most")
+    if folder is not None:
+        out.print(f"{own}: {name} is in {folder}", markup=False)
+        return
+    metrics = json.dumps({"training_loss": trained.loss, "training_steps": trained.steps})
+    added = asyncio.run(upload(own, name, work, metrics, url))
+    shutil.rmtree(work)
+    out.print(f"{own}: {added['id']} added (rank {added['rank']}, {added['dtype']})")
+
+
+def _trained(planned: Plan, work: Path, settings: Settings, resume: bool) -> Trained:
+    columns = (
+        TextColumn("training"),
+        BarColumn(),
+        TextColumn("step {task.completed}/{task.total}, {task.fields[said]}"),
+        TimeRemainingColumn(),
+    )
+    with Bar(*columns, console=err) as bar:
+        task = bar.add_task("", total=None, said="loading the model")
+
+        def show(step: Progress) -> None:
+            said = f"loss {step.loss:.3f}, {step.tokens / step.seconds:.0f} tokens/s"
+            bar.update(task, completed=step.step, total=step.of, said=said)
+
+        return asyncio.run(
+            train_in_child(
+                planned,
+                work,
+                engine=settings.engine_venv,
+                log=settings.data_dir / "logs" / "training.log",
+                resume=resume,
+                progress=show,
+            )
+        )
+
+
+async def _require_tenant(tenant: TenantId, url: str | None) -> None:
+    async with operator_client(load_settings(), url) as operator, tenant_client(operator, tenant):
+        pass
+
+
+async def _made(
+    tenant: TenantId, pairs: Sequence[Pair], left_out: frozenset[str], url: str | None
+) -> list[Example]:
+    settings = load_settings()
+    counter = TokenizerCounter(prepared(settings))
+    made: list[Example | None] = []
+    async with operator_client(settings, url) as operator, tenant_client(operator, tenant) as own:
+        for pair in pairs:
+            found = await _found(own, tenant, searched(pair), settings.top_k, left_out)
+            budget = settings.passage_tokens
+            made.append(
+                example_of(tenant, pair, found, token_budget=budget, count_tokens=counter.count)
+            )
+    return [example for example in made if example is not None]
+
+
+async def _found(
+    own: httpx.AsyncClient, tenant: TenantId, query: str, top_k: int, left_out: frozenset[str]
+) -> list[Passage]:
+    """The best passages, as a model gets them: what was masked in a document stays masked."""
+    limit = min(_MOST_FOUND, top_k + len(left_out))
+    body = {"query": query, "top_k": limit, "masked": True}
+    answer = await call(own, "POST", "/v1/search", json=body)
+    found = [
+        Passage(tenant, hit["document_id"], "", number, hit["title"], hit["text"], hit["score"])
+        for number, hit in enumerate(answer["data"])
+        if hit["document_id"] not in left_out
+    ]
+    return found[:top_k]
+
+
+def _gb(size: int) -> str:
+    return f"{size / 1e9:.1f} GB of memory"
