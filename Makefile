@@ -38,8 +38,8 @@ types: install ## mypy, strict
 architecture: install ## which package may import which
 	$(BIN)/lint-imports
 
-tests: install engine ## pytest
-	$(BIN)/python -m pytest
+tests: install engine ## pytest, two processes
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup --no-loadscope-reorder
 
 test: lint types architecture tests ## all checks; what CI runs
 

@@ -7,12 +7,14 @@ whoever calls.
 from __future__ import annotations
 
 import asyncio
+import functools
 import threading
-from collections.abc import Coroutine
-from typing import Any, TypeVar
+from collections.abc import Callable, Coroutine
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 from isolation.errors import BulkheadError
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 
@@ -53,6 +55,33 @@ class LoopThread:
         if self.closed or threading.current_thread() is self._thread:
             work.close()
             raise LibraryClosedError
+
+
+class OnLoop(Protocol):
+    """What runs its methods on such a loop."""
+
+    _loop: LoopThread
+
+
+S = TypeVar("S", bound=OnLoop)
+Awaited = Callable[Concatenate[S, P], Coroutine[Any, Any, T]]
+
+
+def both_ways(method: Awaited[S, P, T]) -> tuple[Callable[Concatenate[S, P], T], Awaited[S, P, T]]:
+    """A method that runs on the loop's thread: for callers that block, and for those that await.
+
+    So that it is written once, in the body of its class: `put, aput = both_ways(_put)`.
+    """
+
+    @functools.wraps(method)
+    def blocking(self: S, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return self._loop.run(method(self, *args, **kwargs))
+
+    @functools.wraps(method)
+    async def awaited(self: S, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return await self._loop.arun(method(self, *args, **kwargs))
+
+    return blocking, awaited
 
 
 class LibraryClosedError(BulkheadError):

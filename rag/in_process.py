@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from isolation.context import TenantContext
-from rag.background import LoopThread
+from rag.background import LoopThread, both_ways
 from rag.catalog import CatalogEntry
 from rag.documents import Document, Passage
 from rag.filters import Metadata, Where
@@ -43,15 +43,17 @@ class TenantKnowledge:
         self._retriever = retriever
         self._loop = loop
 
-    def search(self, query: str, *, limit: int = 5, where: Where | None = None) -> list[Passage]:
+    async def _search(
+        self, query: str, *, limit: int = 5, where: Where | None = None
+    ) -> list[Passage]:
         """The best passages for a question, best first.
 
         Raises:
             InvalidRequestError: the question is blank.
         """
-        return self._loop.run(self._retriever.search(Question(query), limit=limit, where=where))
+        return await self._retriever.search(Question(query), limit=limit, where=where)
 
-    def put(
+    async def _put(
         self,
         document_id: str,
         text: str,
@@ -66,52 +68,24 @@ class TenantKnowledge:
             InvalidDocumentError, InvalidFilterError, InvalidGroupError: it is not acceptable.
             RestrictedKeyError: the credential is restricted to groups.
         """
-        document = _document(document_id, text, title, metadata, groups)
-        return self._loop.run(self._ingestor.ingest(document))
+        title, seen_by = title or document_id, frozenset(groups)
+        document = Document(document_id, title, text, metadata or {}, seen_by)
+        return await self._ingestor.ingest(document)
 
-    def documents(self) -> list[CatalogEntry]:
+    async def _documents(self) -> list[CatalogEntry]:
         """All documents, by id."""
-        return self._loop.run(self._ingestor.list())
+        return await self._ingestor.list()
 
-    def delete(self, document_id: str) -> None:
+    async def _delete(self, document_id: str) -> None:
         """Delete one document.
 
         Raises:
             DocumentNotFoundError: there is none of this id.
             RestrictedKeyError: the credential is restricted to groups.
         """
-        self._loop.run(self._ingestor.delete(document_id))
+        await self._ingestor.delete(document_id)
 
-    async def asearch(
-        self, query: str, *, limit: int = 5, where: Where | None = None
-    ) -> list[Passage]:
-        """`search`."""
-        work = self._retriever.search(Question(query), limit=limit, where=where)
-        return await self._loop.arun(work)
-
-    async def aput(
-        self,
-        document_id: str,
-        text: str,
-        *,
-        title: str = "",
-        metadata: Metadata | None = None,
-        groups: Sequence[str] = (),
-    ) -> IngestOutcome:
-        """`put`."""
-        document = _document(document_id, text, title, metadata, groups)
-        return await self._loop.arun(self._ingestor.ingest(document))
-
-    async def adocuments(self) -> list[CatalogEntry]:
-        """`documents`."""
-        return await self._loop.arun(self._ingestor.list())
-
-    async def adelete(self, document_id: str) -> None:
-        """`delete`."""
-        await self._loop.arun(self._ingestor.delete(document_id))
-
-
-def _document(
-    document_id: str, text: str, title: str, metadata: Metadata | None, groups: Sequence[str]
-) -> Document:
-    return Document(document_id, title or document_id, text, metadata or {}, frozenset(groups))
+    search, asearch = both_ways(_search)
+    put, aput = both_ways(_put)
+    documents, adocuments = both_ways(_documents)
+    delete, adelete = both_ways(_delete)

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import time
 import uuid
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import (
     AbstractAsyncContextManager,
     AbstractContextManager,
-    aclosing,
     asynccontextmanager,
 )
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
-from functools import partial
 from typing import Literal
 from weakref import WeakValueDictionary
 
@@ -22,17 +18,16 @@ from isolation.context import OperatorContext, TenantContext, require_unrestrict
 from isolation.masking.documents import DocumentMasking
 from isolation.tenant_id import TenantId
 from rag.archive import ArchivedDocument
-from rag.catalog import CLAIM_SECONDS, CatalogEntry, Claim, DocumentCatalog, TenantCatalog
+from rag.catalog import CatalogEntry, DocumentCatalog, TenantCatalog
 from rag.claims import BUSY_POLL, DocumentClaims
-from rag.documents import DocumentVersion, EmbeddedChunk, Source
+from rag.documents import EmbeddedChunk, Source
 from rag.embedding.port import Embedder
 from rag.errors import DocumentNotFoundError, VectorsMovingError
-from rag.filters import Metadata
 from rag.gate import SwitchGate, WriteGate
 from rag.generation import Generation
 from rag.masked_source import Masking
-from rag.pipeline import embedded
 from rag.store.port import VectorStore
+from rag.writing import NewVersion, VersionWriter, signed
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +128,7 @@ class TenantIngestor:
         self._shared = shared
         self._catalog = catalog
         self._claims = DocumentClaims(catalog, shared.publishing)
+        self._writer = VersionWriter(shared, catalog, self._claims, ctx)
         self._ctx = ctx
 
     async def ingest(self, document: Source) -> IngestOutcome:
@@ -149,16 +145,16 @@ class TenantIngestor:
     async def _ingest(self, document: Source) -> IngestOutcome:
         before = await self._catalog.get(document.id)
         masking = await self._shared.masking(self._ctx)
-        fingerprint = _signed(masking, await asyncio.to_thread(lambda: document.fingerprint))
+        fingerprint = signed(masking, await asyncio.to_thread(lambda: document.fingerprint))
         if before and before.fingerprint == fingerprint:
             await self._finish_what_was_left(document.id)
             return IngestOutcome("unchanged", before.chunks)
-        version = uuid.uuid4().hex
-        async with self._claims.claimed(document.id, version) as claim:
+        new = NewVersion(document, masking, fingerprint, uuid.uuid4().hex)
+        async with self._claims.claimed(document.id, new.version) as claim:
             try:
-                chunks = await self._written(document, masking, fingerprint, version, claim)
+                chunks = await self._writer.write(new, claim)
             except Exception:
-                await self._withdraw(claim)
+                await self._writer.withdraw(claim)
                 raise
             await self._catalog.finish(claim)
         return IngestOutcome("replaced" if before else "created", chunks)
@@ -196,40 +192,23 @@ class TenantIngestor:
                         async with self._shared.publishing():
                             if generation is not self._shared.generation:
                                 raise VectorsMovingError
-                            await self._put_back(entry, archived.metadata, batches, claim)
+                            await self._writer.put_back(entry, archived.metadata, batches, claim)
                     except Exception:
-                        await self._withdraw(claim)
+                        await self._writer.withdraw(claim)
                         raise
                     await self._catalog.finish(claim)
-
-    async def _put_back(
-        self,
-        entry: CatalogEntry,
-        metadata: Metadata,
-        batches: AsyncIterator[Sequence[EmbeddedChunk]],
-        claim: Claim,
-    ) -> None:
-        collection = self._shared.generation.store.of(self._ctx)
-        version = DocumentVersion(
-            entry.document_id, entry.version, entry.title, metadata, entry.groups
-        )
-        async for batch in batches:
-            await self._catalog.renew(claim)
-            await collection.stage(version, batch)
-        await self._catalog.commit(entry, claim)
-        await collection.publish(entry.document_id, entry.version, versions=claim.versions)
 
     async def _finish_what_was_left(self, document_id: str) -> None:
         """A committed version that a store which was away has not shown is shown before it is
         called unchanged."""
         if await self._catalog.unfinished(document_id):
             async with self._claims.claimed(document_id) as claim:
-                await self._withdraw(claim)
+                await self._writer.withdraw(claim)
 
     async def unchanged(self, document_id: str, source: str, groups: frozenset[str]) -> bool:
         """Whether the document is what a file of this digest gives: then it need not be read."""
         before = await self._catalog.get(document_id)
-        source = _signed(await self._shared.masking(self._ctx), source)
+        source = signed(await self._shared.masking(self._ctx), source)
         if before is None or (before.source, before.groups) != (source, groups):
             return False
         return not await self._catalog.unfinished(document_id)
@@ -269,96 +248,4 @@ class TenantIngestor:
             with self._shared.writing(self._ctx):
                 await self.get(document_id)
                 async with self._claims.claimed(document_id) as claim:
-                    await self._claims.settled(claim, lambda: self._removed(claim))
-
-    async def _removed(self, claim: Claim) -> None:
-        await self._catalog.remove(claim)
-        for store in self._shared.stores():
-            await store.of(self._ctx).delete(claim.document_id, versions=claim.versions)
-        await self._catalog.finish(claim)
-
-    async def _written(
-        self,
-        document: Source,
-        masking: DocumentMasking | None,
-        fingerprint: str,
-        version: str,
-        claim: Claim,
-    ) -> int:
-        """Stage, commit, publish; again, if the vectors were made anew meanwhile."""
-        while True:
-            generation = self._shared.generation
-            try:
-                chunks = await self._stage(generation, document, masking, version, claim)
-            except Exception:
-                if generation is self._shared.generation:
-                    raise
-                continue  # its store and its model are closed
-            entry = _entry(document, masking, version, fingerprint, chunks)
-            published = partial(self._published, generation, entry, claim)
-            if await self._claims.settled(claim, published):
-                return chunks
-
-    async def _published(self, generation: Generation, entry: CatalogEntry, claim: Claim) -> bool:
-        """Commit and publish; False: another generation took over."""
-        if generation is not self._shared.generation:
-            return False
-        await self._catalog.commit(entry, claim)
-        collection = generation.store.of(self._ctx)
-        await collection.publish(entry.document_id, entry.version, versions=claim.versions)
-        return True
-
-    async def _stage(
-        self,
-        generation: Generation,
-        document: Source,
-        masking: DocumentMasking | None,
-        version: str,
-        claim: Claim,
-    ) -> int:
-        collection = generation.store.of(self._ctx)
-        staged = DocumentVersion(
-            document.id, version, document.title, document.metadata, document.groups
-        )
-        chunks, renewed = 0, time.monotonic()
-        mask = None if masking is None else masking.begin()
-        async with aclosing(embedded(document, generation, mask)) as batches:
-            async for batch in batches:
-                if time.monotonic() - renewed > CLAIM_SECONDS / 4:
-                    await self._catalog.renew(claim)
-                    renewed = time.monotonic()
-                await collection.stage(staged, batch)
-                chunks += len(batch)
-        return chunks
-
-    async def _withdraw(self, claim: Claim) -> None:
-        """After a failure: what is committed is what is there. Of what this writer knows of: if it
-        lost the document to another, that one's version stays as it is."""
-        now = await self._catalog.get(claim.document_id)
-        async with self._shared.publishing():
-            collection = self._shared.generation.store.of(self._ctx)
-            if now is None:
-                await collection.delete(claim.document_id, versions=claim.versions)
-            else:
-                await collection.publish(claim.document_id, now.version, versions=claim.versions)
-            await self._catalog.finish(claim)
-
-
-def _signed(masking: DocumentMasking | None, digest: str) -> str:
-    """Masked otherwise, a document is another one."""
-    return digest if masking is None else masking.signed(digest)
-
-
-def _entry(
-    document: Source, masking: DocumentMasking | None, version: str, fingerprint: str, chunks: int
-) -> CatalogEntry:
-    return CatalogEntry(
-        document.id,
-        document.title,
-        version,
-        fingerprint,
-        chunks,
-        datetime.now(UTC),
-        document.groups,
-        document.source and _signed(masking, document.source),
-    )
+                    await self._claims.settled(claim, lambda: self._writer.remove(claim))

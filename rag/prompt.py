@@ -15,7 +15,7 @@ from isolation.context import TenantContext, require_same_tenant
 from rag.budget import within_budget
 from rag.documents import Passage
 
-Role = Literal["system", "user", "assistant"]
+Role = Literal["system", "user", "assistant", "tool"]
 
 SYSTEM_TEXT = (
     "You are a customer support assistant of an online shop. Answer the customer's question in one "
@@ -26,11 +26,23 @@ _MARK = re.compile(r"\[(\d{1,2})\]")
 
 
 @dataclass(frozen=True, slots=True)
+class ToolCall:
+    """A call that an answer asked for. arguments: a JSON object, as text."""
+
+    id: str
+    name: str
+    arguments: str
+
+
+@dataclass(frozen=True, slots=True)
 class Message:
-    """One turn of a conversation."""
+    """One turn of a conversation. calls: of an assistant. answers: the id of the call whose result
+    a turn of a tool is."""
 
     role: Role
     content: str
+    calls: tuple[ToolCall, ...] = ()
+    answers: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +60,11 @@ def assemble(
     *,
     token_budget: int,
     count_tokens: Callable[[str], int],
+    system: Sequence[str] = (),
 ) -> Prompt:
-    """The prompt for the last user turn of `conversation`.
+    """The prompt for the last user turn of `conversation`, and the calls that followed it.
+
+    system: more for the system text.
 
     Passages enter best first as they fit in `token_budget` tokens of the engine's model.
 
@@ -64,7 +79,8 @@ def assemble(
     for passage in passages:
         require_same_tenant(ctx, passage.tenant_id, "the prompt")
     sources = fitting(passages, token_budget=token_budget, count_tokens=count_tokens)
-    return Prompt(lay_out(conversation, [source.text for source in sources]), sources)
+    texts = [source.text for source in sources]
+    return Prompt(lay_out(conversation, texts, system=system), sources)
 
 
 def fitting(
@@ -74,15 +90,24 @@ def fitting(
     return within_budget(passages, token_budget, lambda n, text: count_tokens(_source(n, text)))
 
 
-def lay_out(conversation: Sequence[Message], sources: Sequence[str]) -> list[Message]:
+def lay_out(
+    conversation: Sequence[Message], sources: Sequence[str], *, system: Sequence[str] = ()
+) -> list[Message]:
     """The prompt's messages, as the model sees them; an adapter is trained on nothing else."""
-    *earlier, question = conversation
-    own_system = [turn.content for turn in earlier if turn.role == "system"]
+    *earlier, question = up_to_question(conversation)
+    own_system = [turn.content for turn in conversation if turn.role == "system"]
     return [
-        Message("system", "\n\n".join([SYSTEM_TEXT, *own_system])),
+        Message("system", "\n\n".join([SYSTEM_TEXT, *own_system, *system])),
         *(turn for turn in earlier if turn.role != "system"),
         Message("user", _with_sources(question.content, sources)),
+        *(turn for turn in conversation[len(earlier) + 1 :] if turn.role != "system"),
     ]
+
+
+def up_to_question(conversation: Sequence[Message]) -> Sequence[Message]:
+    """The conversation without what followed the last turn of the user: calls and their results."""
+    last = max(n for n, turn in enumerate(conversation) if turn.role == "user")
+    return conversation[: last + 1]
 
 
 def marked_sources(answer: str, sources: Sequence[Passage]) -> set[int]:

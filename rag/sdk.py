@@ -7,10 +7,11 @@ client with the same key.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 from urllib.parse import quote
 
 import httpx
@@ -18,6 +19,9 @@ import httpx
 from isolation.errors import BulkheadError
 from rag.filter_json import filter_as_json
 from rag.filters import Metadata, Where
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 _TIMEOUT = httpx.Timeout(60, connect=5)
 
@@ -47,6 +51,18 @@ class StoredDocument:
     id: str
     title: str
     chunks: int
+
+
+def _on_a_thread(
+    method: Callable[Concatenate[TenantClient, P], T],
+) -> Callable[Concatenate[TenantClient, P], Coroutine[Any, Any, T]]:
+    """The async twin of a method that blocks."""
+
+    @functools.wraps(method)
+    async def twin(self: TenantClient, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return await asyncio.to_thread(method, self, *args, **kwargs)
+
+    return twin
 
 
 @dataclass(slots=True)
@@ -113,33 +129,10 @@ class TenantClient:
         """Delete one document; `document_not_found` if there is none."""
         self._send("DELETE", f"/v1/documents/{quote(document_id, safe='')}")
 
-    async def asearch(
-        self, query: str, *, limit: int = 5, where: Where | None = None
-    ) -> list[FoundPassage]:
-        """`search`."""
-        return await asyncio.to_thread(self.search, query, limit=limit, where=where)
-
-    async def aput(
-        self,
-        document_id: str,
-        text: str,
-        *,
-        title: str = "",
-        metadata: Metadata | None = None,
-        groups: Sequence[str] = (),
-    ) -> StoredDocument:
-        """`put`."""
-        return await asyncio.to_thread(
-            self.put, document_id, text, title=title, metadata=metadata, groups=groups
-        )
-
-    async def adocuments(self) -> list[StoredDocument]:
-        """`documents`."""
-        return await asyncio.to_thread(self.documents)
-
-    async def adelete(self, document_id: str) -> None:
-        """`delete`."""
-        await asyncio.to_thread(self.delete, document_id)
+    asearch = _on_a_thread(search)
+    aput = _on_a_thread(put)
+    adocuments = _on_a_thread(documents)
+    adelete = _on_a_thread(delete)
 
     def close(self) -> None:
         """Close all connections."""

@@ -4,6 +4,9 @@ RequestRefusedError
 ├── ModelNotFoundError           404, unknown or another tenant's: one answer
 ├── ContextLimitError            400
 ├── PayloadTooLargeError         413
+├── ToolsNotSupportedError       400
+├── ToolLimitError               400
+├── InvalidToolError             400
 ├── ConcurrencyLimitError        429, with Retry-After
 ├── OverloadedError              503, with Retry-After
 ├── DeadlineExceededError        504
@@ -51,6 +54,37 @@ class PayloadTooLargeError(RequestRefusedError):
 
     def __init__(self, limit: int) -> None:
         super().__init__(f"The body is larger than {limit} bytes. Split it.")
+
+
+class ToolsNotSupportedError(RequestRefusedError):
+    """The engine runs without a parser of tool calls."""
+
+    code = "tools_not_supported"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "Tools are not supported here. Your platform's operator switches them on with "
+            "BULKHEAD_ENGINE_TOOL_PARSER.",
+            param="tools",
+        )
+
+
+class ToolLimitError(RequestRefusedError):
+    """Too many tools in one request, or too long ones."""
+
+    code = "tool_limit_exceeded"
+
+    def __init__(self, message: str) -> None:
+        super().__init__(f"{message} Offer fewer, or describe them more shortly.", param="tools")
+
+
+class InvalidToolError(RequestRefusedError):
+    """A tool that cannot be offered, or a choice that is not there. It quotes nothing of a tool."""
+
+    code = "invalid_tool"
+
+    def __init__(self, message: str, param: str) -> None:
+        super().__init__(message, param=param)
 
 
 class ConcurrencyLimitError(RequestRefusedError):

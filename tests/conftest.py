@@ -1,5 +1,7 @@
 """What all tests share."""
 
+from __future__ import annotations
+
 import pytest
 from hypothesis import settings
 
@@ -9,3 +11,27 @@ pytest.register_assert_rewrite("rag.testing")
 # Times belong into benchmarks: a busy machine fails no property.
 settings.register_profile("bulkhead", deadline=None)
 settings.load_profile("bulkhead")
+
+# Each takes a minute to make, so the tests that share one run in one process.
+_SHARED = ("local_engine", "lora_worker", "gateway")
+# The slow ones first, so that no process is left alone with one at the end.
+_SLOW = ("tests/gpu/", "tests/engine/", "tests/embedded/", "tests/evals/")
+# Their tests share nothing, and some take long.
+_APART = ("tests/embedded/test_commands.py", "tests/engine/test_adapter_state.py")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Say which tests must run in one process, when there are several."""
+    items.sort(key=lambda item: not item.nodeid.startswith(_SLOW))
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group(_group(item)))
+
+
+def _group(item: pytest.Item) -> str:
+    path = item.nodeid.partition("::")[0]
+    if path in _APART:
+        return item.nodeid
+    folder = path.rpartition("/")[0]
+    shared = [name for name in _SHARED if name in getattr(item, "fixturenames", ())]
+    return f"{folder}/{shared[0]}" if shared else path

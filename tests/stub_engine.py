@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -30,6 +30,8 @@ class StubEngine:
         self.attests = attests
         self.reports = reports
         self.reply = "You have 30 days [1]"
+        # What it calls where tools are offered: names, and arguments as the model writes them.
+        self.calls: list[tuple[str, str]] = []
         self.bodies: list[dict[str, Any]] = []
         self.ended_early = asyncio.Event()
         self.endless = False
@@ -95,13 +97,17 @@ class StubEngine:
             reply = self.adapters[body["lora_path"]] if "lora_path" in body else self.reply
             for word in reply.split(" "):
                 await response.write(_event({"choices": [_choice(word + " ")]}))
+            calls = (self.calls or _forced(body)) if body.get("tools") else []
+            for piece in _called(calls):
+                await response.write(_event({"choices": [{"delta": {"tool_calls": [piece]}}]}))
             while self.endless:
                 await response.write(_event({"choices": [_choice("on ")]}))
                 await asyncio.sleep(0.01)
         except (asyncio.CancelledError, ConnectionError):
             self.ended_early.set()
             raise
-        await response.write(_event({"choices": [_choice("", "stop")]}))
+        reason = "tool_calls" if calls else "stop"
+        await response.write(_event({"choices": [_choice("", reason)]}))
         await response.write(_event({"choices": [], "usage": self._usage(body)}))
         await response.write(_event({"bulkhead": asdict(Cost(busy_seconds=0.5))}))
         await response.write(b"data: [DONE]\n\n")
@@ -116,6 +122,26 @@ class StubEngine:
             "completion_tokens": 4,
             "prompt_tokens_details": {"cached_tokens": cached},
         }
+
+
+def _forced(body: dict[str, Any]) -> list[tuple[str, str]]:
+    """The call of a tool that is named and leaves one value for everything, as a grammar does."""
+    if not isinstance(body.get("tool_choice"), dict):
+        return []
+    function = body["tools"][0]["function"]
+    fields = function.get("parameters", {}).get("properties", {})
+    values = {name: schema["enum"][0] for name, schema in fields.items() if "enum" in schema}
+    return [(function["name"], orjson.dumps(values).decode())]
+
+
+def _called(calls: list[tuple[str, str]]) -> Iterator[dict[str, Any]]:
+    """As SGLang streams them: first the name, then the arguments, a few characters at a time."""
+    for index, (name, arguments) in enumerate(calls):
+        first = {"name": name, "arguments": ""}
+        yield {"id": f"call_{index}", "index": index, "type": "function", "function": first}
+        for start in range(0, len(arguments), 3):
+            more = {"name": None, "arguments": arguments[start : start + 3]}
+            yield {"id": None, "index": index, "type": "function", "function": more}
 
 
 def _choice(text: str, finish_reason: str | None = None) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import typer
 from rich.progress import Progress
 from rich.table import Table
 
+from evals.cli.eval_adapters import adapters
 from evals.cli.eval_adapters_quality import adapters_quality
 from evals.cli.eval_leakage import leakage
 from evals.quality.demo import Answered, Deployment, as_json, ask_all, summary
@@ -19,6 +20,7 @@ from serving.settings import load_settings
 
 app = typer.Typer(help="Evaluations of answers.", no_args_is_help=True)
 app.command()(leakage)
+app.command()(adapters)
 app.command()(adapters_quality)
 
 

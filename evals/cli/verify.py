@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 import typer
 from rich.table import Table
 
+from evals.adapter_files import Files, read_files
 from evals.contract.checks import Checks, Verdict
 from evals.contract.suite import EXIT_STATUS, PROBES, as_json, run, verdict
 from evals.contract.target import Account, MemberAccount, reached
@@ -36,6 +37,13 @@ def command(
             "('bulkhead key issue TENANT --group GROUP'). Without one, groups are not judged."
         ),
     ] = None,
+    adapter: Annotated[
+        Path | None,
+        typer.Option(
+            help="A folder with an adapter that fits the deployment's base model, where the "
+            "deployment does not say itself what fits."
+        ),
+    ] = None,
     save: Annotated[Path | None, typer.Option("--json", help="Write the result as JSON.")] = None,
 ) -> None:
     """Attack a deployment's tenant boundaries from outside, as two of its tenants.
@@ -52,7 +60,8 @@ def command(
         raise typer.BadParameter("both tenants have the same key: nothing would be judged.")
     names = {account.name for account in accounts}
     members = [_member(given, names) for given in member or []]
-    results = asyncio.run(_run(target, (accounts[0], accounts[1]), members))
+    files = None if adapter is None else _adapter(adapter)
+    results = asyncio.run(_run(target, (accounts[0], accounts[1]), members, files))
     _show(results)
     if save is not None:
         write(save, as_json(target, results))
@@ -87,10 +96,20 @@ def _key(name: str, file: str) -> str:
     return key
 
 
+def _adapter(folder: Path) -> Files:
+    try:
+        return read_files(folder)
+    except OSError:
+        raise typer.BadParameter("--adapter is a folder with the two files of PEFT.") from None
+
+
 async def _run(
-    target: str, accounts: tuple[Account, Account], members: list[MemberAccount]
+    target: str,
+    accounts: tuple[Account, Account],
+    members: list[MemberAccount],
+    adapter: Files | None,
 ) -> dict[str, Checks]:
-    async with reached(target, *accounts, members=members) as pair:
+    async with reached(target, *accounts, members=members, adapter=adapter) as pair:
         with err.status("probing") as status:
             return await run(pair, lambda name: status.update(f"probing: {name}"))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +14,14 @@ from evals.contract.target import Tenant, UnjudgedError
 
 MODEL = "base"
 _MAX_TOKENS = 16
+# Plain things: a name or a number would be masked, and two masked prompts begin alike.
+_WORDS = (
+    *("table", "window", "paper", "bottle", "garden", "pencil", "basket", "candle", "carpet"),
+    *("hammer", "ladder", "mirror", "pillow", "saddle", "ticket", "button"),
+)
+PROMPT_WORDS = 60
+# Two random prompts may begin alike by chance; a hit on the whole is five times as long.
+CHANCE = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +50,11 @@ def chat_body(
     return body | more
 
 
+def unsent_prompt() -> str:
+    """A prompt that nobody has sent yet."""
+    return " ".join(secrets.choice(_WORDS) for _ in range(PROMPT_WORDS))
+
+
 async def chat(
     tenant: Tenant,
     question: str,
@@ -48,13 +62,14 @@ async def chat(
     earlier: str = "",
     stream: bool = False,
     headers: Mapping[str, str] | None = None,
+    model: str = MODEL,
 ) -> Answer:
     """Ask one question.
 
     Raises:
         UnjudgedError: it is not answered.
     """
-    body = chat_body(question, earlier=earlier, stream=stream)
+    body = chat_body(question, earlier=earlier, stream=stream, model=model)
     reply = await tenant.send("POST", "/v1/chat/completions", body, headers)
     if reply.status_code != 200:
         raise UnjudgedError(f"POST /v1/chat/completions answers {reply.status_code}")

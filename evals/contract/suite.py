@@ -7,6 +7,7 @@ from typing import Any
 
 from evals.contract.checks import Checks, Verdict
 from evals.contract.probes import (
+    adapters,
     chat,
     controls,
     documents,
@@ -32,6 +33,7 @@ PROBES: dict[str, Probe] = {
     "influence": influence.probe,
     "chat": chat.probe,
     "prefix-cache": prefix_cache.probe,
+    "adapters": adapters.probe,
     "controls": controls.probe,
     "usage": usage.probe,
     "placeholders": placeholders.probe,

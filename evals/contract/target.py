@@ -11,6 +11,8 @@ from typing import Any
 
 import httpx
 
+from evals.adapter_files import Files
+
 _TIMEOUT = httpx.Timeout(300, connect=10)
 _ATTEMPTS, _LONGEST_WAIT = 5, 10.0
 
@@ -42,6 +44,17 @@ class MemberAccount:
         return f"MemberAccount(tenant={self.tenant!r}, group={self.group!r})"
 
 
+@dataclass(frozen=True, slots=True)
+class Form:
+    """A multipart form in place of a JSON body. files: field, and (file name, content)."""
+
+    fields: Mapping[str, str]
+    files: tuple[tuple[str, tuple[str, bytes]], ...]
+
+
+Body = Mapping[str, Any] | Form | None
+
+
 @dataclass(slots=True)
 class Trace:
     """The last request of a run, so that a finding can say which one it was."""
@@ -62,7 +75,7 @@ class Tenant:
         self,
         method: str,
         path: str,
-        body: Mapping[str, Any] | None = None,
+        body: Body = None,
         headers: Mapping[str, str] | None = None,
     ) -> httpx.Response:
         """One request; waits and tries again where the target says that it is busy.
@@ -78,7 +91,7 @@ class Tenant:
         raise UnjudgedError(f"{method} {path} stays busy: status {reply.status_code}")
 
     async def once(
-        self, method: str, path: str, body: Mapping[str, Any] | None, headers: Mapping[str, str]
+        self, method: str, path: str, body: Body, headers: Mapping[str, str]
     ) -> httpx.Response:
         """One request with just these headers.
 
@@ -88,7 +101,7 @@ class Tenant:
         mine = headers.get("Authorization") == self.authorization["Authorization"]
         self._trace.last = f"{self.name if mine else 'a stranger'}: {method} {path}"
         try:
-            return await self._client.request(method, path, json=body, headers=headers)
+            return await self._client.request(method, path, headers=headers, **_content(body))
         except httpx.HTTPError as error:
             raise UnjudgedError(f"{method} {path} failed: {type(error).__name__}") from error
 
@@ -111,13 +124,17 @@ class Member:
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """Two tenants of one target. `nonce` is new in each run: nothing of an earlier one is met."""
+    """Two tenants of one target. `nonce` is new in each run: nothing of an earlier one is met.
+
+    adapter: one that fits the target's base model, where the target itself does not say what fits.
+    """
 
     a: Tenant
     b: Tenant
     nonce: str
     trace: Trace
     members: tuple[Member, ...] = ()
+    adapter: Files | None = None
 
     @property
     def directions(self) -> tuple[tuple[Tenant, Tenant], tuple[Tenant, Tenant]]:
@@ -132,6 +149,7 @@ async def reached(
     b: Account,
     transport: httpx.AsyncBaseTransport | None = None,
     members: Sequence[MemberAccount] = (),
+    adapter: Files | None = None,
 ) -> AsyncGenerator[Pair, None]:
     """Both tenants' connections. `transport`: for a target inside this process."""
     trace = Trace()
@@ -149,7 +167,7 @@ async def reached(
 
         one, two = await tenant(a), await tenant(b)
         restricted = tuple([await member(account) for account in members])
-        yield Pair(one, two, secrets.token_hex(4), trace, restricted)
+        yield Pair(one, two, secrets.token_hex(4), trace, restricted, adapter)
 
 
 def results(reply: httpx.Response) -> list[dict[str, Any]]:
@@ -167,6 +185,12 @@ def results(reply: httpx.Response) -> list[dict[str, Any]]:
     if not isinstance(found, list) or not all(isinstance(item, dict) for item in found):
         raise UnjudgedError("the `data` of an answer is not a list of objects")
     return found
+
+
+def _content(body: Body) -> dict[str, Any]:
+    if isinstance(body, Form):
+        return {"data": dict(body.fields), "files": list(body.files)}
+    return {"json": body}
 
 
 def _wait(reply: httpx.Response) -> float:

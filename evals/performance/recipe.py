@@ -15,6 +15,8 @@ _FLAGS = (
     *("--lora-target-modules", "q_proj", "k_proj", "v_proj", "o_proj"),
     *("--max-loras-per-batch", "4", "--enable-priority-scheduling"),
     *("--default-priority-value", "0", "--enable-cache-report", "--enable-metrics"),
+    # The recipe's own loop spins while it is idle: it would take a core from the other side.
+    "--sleep-on-idle",
 )
 # What differs from one start to the next.
 _OWN = ("--model-path", "--host", "--port", "--api-key")

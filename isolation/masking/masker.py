@@ -9,9 +9,10 @@ from isolation.context import OperatorContext, TenantContext, require_operator, 
 from isolation.masking.documents import PLACEHOLDER, DocumentMasking, MaskedText, withheld
 from isolation.masking.findings import Analyzer, Finding
 from isolation.masking.findings_cache import FindingsCache
+from isolation.masking.json_text import ToolText, json_text
 from isolation.masking.output import KINDS
 from isolation.masking.placeholders import LITERAL, Literals, Numbering, joined, replaced
-from isolation.masking.policy import Action, Direction, MaskingPolicy, Policies
+from isolation.masking.policy import Action, Direction, MaskingPolicy, Policies, ToolLinks
 from isolation.masking.vault import Outgoing, RequestVault
 from isolation.tenant_id import TenantId
 
@@ -19,6 +20,7 @@ from isolation.tenant_id import TenantId
 _CACHED_TEXTS, _CACHED_PIECES = 20_000, 5_000
 
 Passage = str | MaskedText
+Turn = str | ToolText
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +47,7 @@ class Masker:
         self._pieces = FindingsCache(analyzer, _CACHED_PIECES)
 
     async def mask(
-        self, ctx: TenantContext, texts: Sequence[str], documents: Sequence[Passage] = ()
+        self, ctx: TenantContext, texts: Sequence[Turn], documents: Sequence[Passage] = ()
     ) -> MaskedTexts:
         """All turns of one conversation, in order, and the passages that go with it. What was
         masked when it was ingested is only numbered anew.
@@ -55,14 +57,19 @@ class Masker:
         """
         tenant = require_tenant(ctx, "masking").tenant_id
         request = _Request(await self._policies.of(ctx), tenant, self._texts, documents)
-        masked = [await request.masked(Direction.user, text) for text in texts]
+        masked = [
+            await request.of_tools(text.text)
+            if isinstance(text, ToolText)
+            else await request.masked(Direction.user, text)
+            for text in texts
+        ]
         passages = [
             request.renumbered(one)
             if isinstance(one, MaskedText)
             else await request.masked(Direction.documents, one)
             for one in documents
         ]
-        return MaskedTexts(masked, passages, request.vault(ctx, texts))
+        return MaskedTexts(masked, passages, request.vault(ctx))
 
     async def documents(self, ctx: TenantContext) -> DocumentMasking | None:
         """How the tenant's documents are masked when they come in; None: they are not."""
@@ -97,16 +104,21 @@ class _Request:
         self._tenant = tenant
         self._cache = cache
         self._documents = documents
+        self._given: list[str] = []
         self._numbering = Numbering()
         # A policy may have had other kinds when a document came in.
         self._literals = Literals(policy.kinds | _kinds_in(documents))
 
     async def masked(self, direction: Direction, text: str) -> str:
         """A text with placeholders for what is found in it."""
-        literals = self._literals.find(text)
-        return replaced(
-            text, joined(literals, await self._wanted(direction, text)), self._numbering
-        )
+        return replaced(text, await self._found(direction, text), self._numbering)
+
+    async def of_tools(self, text: str) -> str:
+        """The same for what goes to tools and comes from them: JSON stays JSON."""
+        read = json_text(text)
+        if read is None:
+            return await self.masked(Direction.tools, text)
+        return read.replaced(await self._found(Direction.tools, read.plain), self._numbering)
 
     def renumbered(self, masked: MaskedText) -> str:
         """A document's text with the request's placeholders in place of its own."""
@@ -117,14 +129,22 @@ class _Request:
             position = found.end
         return "".join([*out, masked.text[position:]])
 
-    def vault(self, ctx: TenantContext, texts: Sequence[str]) -> RequestVault:
+    def vault(self, ctx: TenantContext) -> RequestVault:
         """What restores them."""
-        kinds = frozenset(
-            kind for kind in KINDS if self._policy.action(Direction.output, kind) is Action.mask
+        policy = self._policy
+        passages = [one.restored for one in self._documents if isinstance(one, MaskedText)]
+        outgoing = Outgoing(
+            [*self._given, *passages],
+            policy.acted_on(Direction.output, Action.mask) & {*KINDS},
+            policy.canaries,
+            policy.acted_on(Direction.tools, Action.block),
+            policy.tool_links is ToolLinks.removed,
         )
-        given = [one.restored if isinstance(one, MaskedText) else one for one in self._documents]
-        outgoing = Outgoing([*texts, *given], kinds, self._policy.canaries)
         return RequestVault(ctx, self._numbering.values(), outgoing)
+
+    async def _found(self, direction: Direction, text: str) -> list[Finding]:
+        self._given.append(text)
+        return joined(self._literals.find(text), await self._wanted(direction, text))
 
     async def _wanted(self, direction: Direction, text: str) -> list[Finding]:
         if not self._policy.acts(direction):

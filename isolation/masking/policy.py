@@ -27,11 +27,20 @@ class Action(StrEnum):
 
 
 class Direction(StrEnum):
-    """Where it is met: what is asked, which passages are sent along, what is answered."""
+    """Where it is met: what is asked, which passages are sent along, what goes to tools and comes
+    from them, what is answered."""
 
     user = "user"
     documents = "documents"
+    tools = "tools"
     output = "output"
+
+
+class ToolLinks(StrEnum):
+    """What becomes of links to foreign hosts in the arguments of a tool call."""
+
+    removed = "removed"
+    kept = "kept"
 
 
 class Originals(StrEnum):
@@ -61,12 +70,16 @@ class MaskingPolicy(BaseModel):
     canaries: strings that no answer may hold; they are removed, and the operator is told.
     originals: what was masked in a document is kept, sealed by the tenant's key, or not at all.
     reveal: to whom it is shown: every key that sees the document, or only those without groups.
+    tools: of the arguments of tool calls and of what tools return, as the model sees them. A kind
+    that is blocked there is in no call either: its placeholder stays. tool_links: in calls that the
+    model writes; what a document says may have put them there.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     user: Rules = {}
     documents: Rules = {"default": Action.off}
+    tools: Rules = {}
     output: Rules = {}
     locale: Annotated[str, StringConstraints(pattern="^[A-Z]{2}$")] | None = None
     allow: frozenset[Term] = Field(frozenset(), max_length=_MOST_ALLOWED)
@@ -74,6 +87,7 @@ class MaskingPolicy(BaseModel):
     canaries: frozenset[Canary] = Field(frozenset(), max_length=_MOST_CANARIES)
     originals: Originals = Originals.sealed
     reveal: Reveal = Reveal.everybody
+    tool_links: ToolLinks = ToolLinks.removed
 
     @model_validator(mode="after")
     def _names_what_exists(self) -> Self:
@@ -101,6 +115,10 @@ class MaskingPolicy(BaseModel):
     def acts(self, direction: Direction) -> bool:
         """Whether anything happens there at all."""
         return any(self.action(direction, kind) is not Action.off for kind in self.kinds)
+
+    def acted_on(self, direction: Direction, action: Action) -> frozenset[str]:
+        """The kinds to which this happens there."""
+        return frozenset(kind for kind in self.kinds if self.action(direction, kind) is action)
 
     def reveals(self, access: Access) -> bool:
         """Whether a credential reads what was masked in the documents that it sees."""

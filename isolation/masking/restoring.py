@@ -7,9 +7,8 @@ value is ever restored for another.
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import regex
 
@@ -22,17 +21,13 @@ _PLACEHOLDER = re.compile(r"<([A-Z_]+)_([0-9]+)>")
 class Restoring:
     """A `StreamTransform`. Holds back only what may become one of the vault's placeholders.
 
-    values: by placeholder, in its exact form. render: how a value is written where it goes, such
-    as escaped for JSON.
+    values: by placeholder, in its exact form.
     """
 
-    def __init__(
-        self, values: Mapping[str, str], render: Callable[[str], str] = lambda value: value
-    ) -> None:
+    def __init__(self, values: Mapping[str, str]) -> None:
         found = [_PLACEHOLDER.fullmatch(text) for text in values]
         keys = [(match[1], match[2]) for match in found if match is not None]
         self._values = dict(zip(keys, values.values(), strict=True))
-        self._render = render
         self._forms = Forms({kind for kind, _ in keys})
         self._held = ""
         self._after_word = False  # whether what was last emitted ends in a letter or digit
@@ -65,7 +60,7 @@ class Restoring:
             end, value = step
             if value is not None:
                 # Restored values are not looked through again: they may look like placeholders.
-                out += [text[emitted:start], self._render(value)]
+                out += [text[emitted:start], value]
                 emitted = end
             position = end
         out.append(text[emitted:])
@@ -99,11 +94,6 @@ class Restoring:
         if value is None or (match.end() < len(text) and _is_word(text[match.end()])):
             return start + 1, None
         return match.end(), value
-
-
-def in_a_json_string(value: str) -> str:
-    """A value as it is written inside a string of JSON."""
-    return json.dumps(value)[1:-1]
 
 
 def _is_word(char: str) -> bool:

@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from isolation.masking.findings import Detector, without_overlaps
+from isolation.masking.json_stream import JsonStream
 from isolation.masking.placeholders import Literals, Numbering, joined, replaced
 from isolation.masking.policy import Direction, MaskingPolicy
-from isolation.masking.restoring import Restoring, in_a_json_string
+from isolation.masking.restoring import Restoring
 
 _STANDARD = MaskingPolicy()
 
@@ -49,9 +50,9 @@ class MaskedConversation:
         """The same for a stream, cut anywhere."""
         return Restoring(self._numbering.values())
 
-    def json_stream(self) -> Restoring:
+    def json_stream(self) -> JsonStream:
         """The same for JSON, such as a tool call's arguments: values are escaped."""
-        return Restoring(self._numbering.values(), in_a_json_string)
+        return JsonStream(self.stream)
 
     def __repr__(self) -> str:
         return f"<MaskedConversation of {len(self._numbering.values())} values>"

@@ -9,7 +9,7 @@ from isolation.context import TenantContext, require_same_tenant
 from isolation.masking.canaries import CanaryGuard
 from isolation.masking.conversations import Conversation, ConversationTokens
 from isolation.masking.output import ForeignDataGuard
-from isolation.masking.restoring import Restoring, in_a_json_string
+from isolation.masking.restoring import Restoring
 from isolation.streaming import Chain, StreamTransform
 from isolation.tenant_id import TenantId
 
@@ -17,11 +17,14 @@ from isolation.tenant_id import TenantId
 @dataclass(frozen=True, slots=True)
 class Outgoing:
     """What an answer is held against. given: every text of the request. kinds: of personal data
-    that must be in one of them. canaries: what must not leave at all."""
+    that must be in one of them. canaries: what must not leave at all. never_to_tools: kinds whose
+    values are in no tool call. tool_links: whether links in tool calls are the guard's too."""
 
     given: Sequence[str] = ()
     kinds: frozenset[str] = frozenset()
     canaries: frozenset[str] = frozenset()
+    never_to_tools: frozenset[str] = frozenset()
+    tool_links: bool = True
 
 
 class RequestVault:
@@ -44,6 +47,22 @@ class RequestVault:
             CrossTenantError: `ctx` is another tenant's.
         """
         return Chain([self.stream(ctx), self._foreign(), self._canaries()])
+
+    def argument(self, ctx: TenantContext) -> StreamTransform:
+        """The same for one string among the arguments of a tool call.
+
+        Raises:
+            CrossTenantError: `ctx` is another tenant's.
+        """
+        require_same_tenant(ctx, self._owner, "the vault")
+        never = self._outgoing.never_to_tools
+        values = {name: v for name, v in self._values.items() if _kind(name) not in never}
+        return Chain([Restoring(values), self._foreign(), self._canaries()])
+
+    @property
+    def guards_tool_links(self) -> bool:
+        """Whether links in a tool call's arguments are guarded like an answer's."""
+        return self._outgoing.tool_links
 
     def masked_answer(self, ctx: TenantContext) -> StreamTransform:
         """The same, with placeholders: whoever holds the conversation's token resolves them.
@@ -88,16 +107,6 @@ class RequestVault:
         require_same_tenant(ctx, self._owner, "the vault")
         return Restoring(self._values)
 
-    def json_stream(self, ctx: TenantContext) -> Restoring:
-        """Restores a stream of JSON, such as a tool call's arguments: values are escaped for the
-        strings that they stand in.
-
-        Raises:
-            CrossTenantError: `ctx` is another tenant's.
-        """
-        require_same_tenant(ctx, self._owner, "the vault")
-        return Restoring(self._values, in_a_json_string)
-
     def restore(self, ctx: TenantContext, text: str) -> str:
         """Restores a whole text.
 
@@ -109,3 +118,7 @@ class RequestVault:
 
     def __repr__(self) -> str:
         return f"<RequestVault of {len(self._values)} values>"
+
+
+def _kind(placeholder: str) -> str:
+    return placeholder[1:].rpartition("_")[0]

@@ -19,17 +19,16 @@ from rag.documents import (
     EmbeddedChunk,
     Passage,
     StoredChunk,
-    Stretch,
 )
-from rag.filters import Where
-from rag.store.port import HybridQuery, TenantCollection, VectorStore
+from rag.store.port import TenantCollection, VectorStore
 from rag.store.vaults import DocumentVaults, Place
+from rag.store.wrapping import WrappingCollection, WrappingStore
 
 # Kept before a text, so that no text that was not masked passes for one that was.
 _MARK, _MASKED, _PLAIN = "\0", "\0m", "\0p"
 
 
-class VaultedVectorStore(VectorStore):
+class VaultedVectorStore(WrappingStore):
     """`inner`, and what the placeholders in its texts stand for.
 
     policies: to whom the values are shown. filling: it is being filled with what another store
@@ -44,7 +43,7 @@ class VaultedVectorStore(VectorStore):
         *,
         filling: bool = False,
     ) -> None:
-        self._inner = inner
+        super().__init__(inner)
         self._vaults = vaults
         self._policies = policies
         self._filling = filling
@@ -63,17 +62,14 @@ class VaultedVectorStore(VectorStore):
         *,
         versions: Collection[str] | None = None,
     ) -> None:
-        await self._inner.settle(operator, tenant, document_id, version, versions=versions)
+        await super().settle(operator, tenant, document_id, version, versions=versions)
         if not self._filling:
             await self._vaults.settle(operator, tenant, document_id, version, versions)
 
     async def purge(self, operator: OperatorContext, tenant: TenantId) -> None:
-        await self._inner.purge(operator, tenant)
+        await super().purge(operator, tenant)
         if not self._filling:
             await self._vaults.purge(operator, tenant)
-
-    async def close(self) -> None:
-        await self._inner.close()
 
 
 class _Vault:
@@ -116,9 +112,9 @@ class _Vault:
         ]
 
 
-class _VaultedCollection(TenantCollection):
+class _VaultedCollection(WrappingCollection):
     def __init__(self, inner: TenantCollection, vault: _Vault) -> None:
-        self._inner = inner
+        super().__init__(inner)
         self._vault = vault
 
     async def stage(self, version: DocumentVersion, chunks: Sequence[EmbeddedChunk]) -> None:
@@ -130,50 +126,30 @@ class _VaultedCollection(TenantCollection):
     async def publish(
         self, document_id: str, version: str, *, versions: Collection[str] | None = None
     ) -> None:
-        await self._inner.publish(document_id, version, versions=versions)
+        await super().publish(document_id, version, versions=versions)
         await self._vault.keep(document_id, version, versions)
 
     async def delete(self, document_id: str, *, versions: Collection[str] | None = None) -> None:
-        await self._inner.delete(document_id, versions=versions)
+        await super().delete(document_id, versions=versions)
         await self._vault.delete(document_id, versions)
 
-    async def search(
-        self,
-        query: HybridQuery,
-        *,
-        limit: int,
-        where: Where | None = None,
-        compare: bool = False,
-    ) -> list[Passage]:
-        found = await self._inner.search(query, limit=limit, where=where, compare=compare)
-        return await self._opened(found)
+    async def _passages(self, found: list[Passage]) -> list[Passage]:
+        texts = [(Place(one.document_id, one.version, one.ordinal), one.text) for one in found]
+        values = await self._vault.values(texts)
+        return [_passage(one, of) for one, of in zip(found, values, strict=True)]
 
-    async def read(self, stretches: Sequence[Stretch]) -> list[Passage]:
-        return await self._opened(await self._inner.read(stretches))
-
-    async def get(self, document_id: str) -> list[Passage]:
-        return await self._opened(await self._inner.get(document_id))
-
-    async def chunks(
-        self, document_id: str, version: str, ordinals: range, *, vectors: bool = False
-    ) -> list[StoredChunk]:
-        stored = await self._inner.chunks(document_id, version, ordinals, vectors=vectors)
-        texts = [(Place(document_id, version, one.chunk.ordinal), one.chunk.text) for one in stored]
+    async def _chunks(self, found: list[StoredChunk]) -> list[StoredChunk]:
+        texts = [
+            (Place(one.version.document_id, one.version.version, one.chunk.ordinal), one.chunk.text)
+            for one in found
+        ]
         return [
             replace(one, chunk=replace(one.chunk, text=_unmarked(one.chunk.text), values=values))
-            for one, values in zip(stored, await self._vault.values(texts), strict=True)
+            for one, values in zip(found, await self._vault.values(texts), strict=True)
         ]
 
-    async def count(self) -> int:
-        return await self._inner.count()
-
-    async def _opened(self, passages: Sequence[Passage]) -> list[Passage]:
-        texts = [(Place(one.document_id, one.version, one.ordinal), one.text) for one in passages]
-        values = await self._vault.values(texts)
-        return [_passage(one, of) for one, of in zip(passages, values, strict=True)]
-
-    async def list(self, *, limit: int = 100, after: str | None = None) -> DocumentPage:
-        return await self._inner.list(limit=limit, after=after)
+    async def _page(self, page: DocumentPage) -> DocumentPage:
+        return page  # titles are not masked
 
 
 def _passage(passage: Passage, values: Values | None) -> Passage:

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 
 from isolation.context import OperatorContext, TenantContext, require_operator, require_tenant
 from isolation.tenant_id import TenantId
+from serving.adapters.base_model import BaseModel
 from serving.adapters.checks import AdapterLimits
 from serving.adapters.errors import AdapterNotFoundError, AdapterTamperedError
 from serving.adapters.manifest import ManifestSigner
@@ -32,6 +33,14 @@ class AdapterRegistry:
     def limits(self) -> AdapterLimits:
         """What uploads may be."""
         return self._parts.limits
+
+    def base(self) -> BaseModel:
+        """What uploads must fit.
+
+        Raises:
+            AdapterUnavailableError: the platform does not know its base model.
+        """
+        return self._parts.base()
 
     def of(self, ctx: TenantContext) -> TenantAdapters:
         """The registry as this tenant sees it."""

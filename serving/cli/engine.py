@@ -86,6 +86,7 @@ def worker_of(settings: Settings, model: Path) -> Worker:
         start_seconds=settings.engine_start_seconds,
         lora=_lora(settings),
         kernels=settings.engine_kernels,
+        tool_parser="" if settings.engine_tool_parser == "off" else settings.engine_tool_parser,
         scrub_adapters=settings.kv_scrub == "on",
     )
 

@@ -71,7 +71,7 @@ def _pragmas(connection: Any, _: object) -> None:
     for pragma in (
         "journal_mode=WAL",
         "synchronous=FULL",
-        "busy_timeout=10000",
+        "busy_timeout=30000",
         "foreign_keys=ON",
         # What was deleted is overwritten, not only unlinked.
         "secure_delete=ON",

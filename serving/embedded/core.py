@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
@@ -21,22 +21,21 @@ from serving.control.database import Database
 from serving.control.deletion import TenantDeletion
 from serving.control.placement import TenantPlaces
 from serving.control.policies import PolicyRegistry
-from serving.control.tenant_keys import TenantKeys
 from serving.control.tenants import TenantRegistry
-from serving.control.text_keys import CONVERSATIONS, VAULTS, TextKeys
 from serving.control.usage import UsageLedger
 from serving.control.vaults import SqlDocumentVaults
 from serving.data_folder import owned
-from serving.embedded.adapters import AdapterStore, open_adapters, open_tenant_keys
+from serving.embedded.adapters import AdapterStore, open_adapters
 from serving.embedded.following import Following
 from serving.embedded.knowledge import Knowledge, open_knowledge
 from serving.embedded.masking import OpenMasking, open_masking
 from serving.embedded.private import Private
 from serving.embedded.reconciling import Reconciling
+from serving.embedded.records import Records, open_records
 from serving.embedded.reembedding import GatewayReembedding
 from serving.embedded.store import placement_of
-from serving.gateway.runtime import Readiness, Runtime
-from serving.key_files import admin_key
+from serving.gateway.chat import ChatService
+from serving.gateway.runtime import DemoTenant, Readiness, Runtime
 from serving.metering.metrics import Metrics
 from serving.settings import Settings
 from serving.training.folders import TrainingFolders
@@ -55,17 +54,26 @@ class Core:
     conversations: ConversationTokens
     tenants_keys: ApiKeyAuthenticator
     operator_keys: OperatorKeyAuthenticator
-    embedder: Embedder
     knowledge: Knowledge
-    ingestor: Ingestor
     spool: Spool
     parsers: Parsers
     deletion: TenantDeletion
     places: TenantPlaces
-    retriever: LiveRetriever
     reembedding: GatewayReembedding
     usage: UsageLedger
     adapters: AdapterStore
+
+    @property
+    def ingestor(self) -> Ingestor:
+        return self.knowledge.ingestor
+
+    @property
+    def retriever(self) -> LiveRetriever:
+        return self.knowledge.retriever
+
+    @property
+    def embedder(self) -> Embedder:
+        return self.retriever.embedder
 
 
 @asynccontextmanager
@@ -81,96 +89,117 @@ async def open_core(
     """
     async with AsyncExitStack() as stack:
         stack.enter_context(owned(settings.data_dir))
-        key = admin_key(settings)
-        operator_keys = OperatorKeyAuthenticator(key)
-        operator = operator_keys.authenticate(key)
-        database = await Database.open(_database_url(settings))
-        stack.push_async_callback(database.close)
-        keys = await open_tenant_keys(settings, database, operator)
-        await keys.verify(operator)
-        texts, registry, policies = (
-            TextKeys(keys),
-            TenantRegistry(database),
-            PolicyRegistry(database),
-        )
-        vault_keys, token_keys = TextKeys(keys, VAULTS), TextKeys(keys, CONVERSATIONS)
-        masking = open_masking(settings, policies, stack)
-        private = Private(
-            texts,
-            SqlDocumentVaults(database, vault_keys),
-            policies,
-            None if masking is None else masking.masker,
-        )
+        records = await open_records(settings, stack)
+        masking = open_masking(settings, records.policies, stack)
+        private = _private(records, masking)
         knowledge = await stack.enter_async_context(
-            open_knowledge(settings, database, registry, private, embedder)
+            open_knowledge(settings, records.database, records.registry, private, embedder)
         )
-        reembedding = GatewayReembedding(knowledge)
-        stack.push_async_callback(reembedding.close)
-        usage = UsageLedger(database)
-        usage.start()
-        stack.push_async_callback(usage.close)
-        ingestor = knowledge.ingestor
-        alone = settings.qdrant_url is None
-        await ingestor.reconcile(operator, alone=alone)
-        if not alone:
-            reconciling = Reconciling(ingestor, operator)
-            reconciling.start()
-            stack.push_async_callback(reconciling.close)
-        if knowledge.moves is not None:
-            following = Following(knowledge, knowledge.moves, operator)
-            await following.start()
-            stack.push_async_callback(following.close)
-        spool = Spool(settings.data_dir / "spool")
-        parsers = Parsers(spool, _limits(settings), at_once=settings.parsers)
-        stack.callback(parsers.close)
-        deletion = TenantDeletion(registry, ingestor)
-        for part in (policies, texts, vault_keys, token_keys):
-            deletion.reaches(part)
-        if masking is not None:
-            deletion.reaches(masking.masker)
-        adapters = await _adapters(settings, database, keys, operator, deletion, stack)
-        deletion.clears(knowledge.generations)
-        await deletion.resume(operator)
-        yield Core(
-            settings=settings,
-            operator=operator,
-            database=database,
-            registry=registry,
-            policies=policies,
-            masking=masking,
-            conversations=ConversationTokens(token_keys),
-            tenants_keys=ApiKeyAuthenticator(database),
-            operator_keys=operator_keys,
-            embedder=knowledge.retriever.embedder,
-            knowledge=knowledge,
-            ingestor=ingestor,
-            spool=spool,
-            parsers=parsers,
-            deletion=deletion,
-            places=TenantPlaces(
-                registry,
-                knowledge.catalog,
-                lambda: placement_of(knowledge.engine, on_a_server=knowledge.moves is not None),
-                knowledge.moves,
-            ),
-            retriever=knowledge.retriever,
-            reembedding=reembedding,
-            usage=usage,
-            adapters=adapters,
-        )
+        yield await _core(settings, records, masking, knowledge, stack)
+
+
+async def _core(
+    settings: Settings,
+    records: Records,
+    masking: OpenMasking | None,
+    knowledge: Knowledge,
+    stack: AsyncExitStack,
+) -> Core:
+    """What stands on the open knowledge base; interrupted writes and deletions are finished."""
+    reembedding, usage = _reembedding(knowledge, stack), _usage(records, stack)
+    await _caught_up(settings, records, knowledge, stack)
+    spool, parsers = _reading(settings, stack)
+    deletion = _deletion(records, masking, knowledge)
+    adapters = await _adapters(settings, records, deletion, stack)
+    deletion.clears(knowledge.generations)
+    await deletion.resume(records.operator)
+    return Core(
+        settings=settings,
+        operator=records.operator,
+        database=records.database,
+        registry=records.registry,
+        policies=records.policies,
+        masking=masking,
+        conversations=ConversationTokens(records.token_keys),
+        tenants_keys=records.tenants_keys,
+        operator_keys=records.operator_keys,
+        knowledge=knowledge,
+        spool=spool,
+        parsers=parsers,
+        deletion=deletion,
+        places=_places(records, knowledge),
+        reembedding=reembedding,
+        usage=usage,
+        adapters=adapters,
+    )
+
+
+def _private(records: Records, masking: OpenMasking | None) -> Private:
+    vaults = SqlDocumentVaults(records.database, records.vault_keys)
+    masker = None if masking is None else masking.masker
+    return Private(records.text_keys, vaults, records.policies, masker)
+
+
+def _reembedding(knowledge: Knowledge, stack: AsyncExitStack) -> GatewayReembedding:
+    reembedding = GatewayReembedding(knowledge)
+    stack.push_async_callback(reembedding.close)
+    return reembedding
+
+
+def _usage(records: Records, stack: AsyncExitStack) -> UsageLedger:
+    usage = UsageLedger(records.database)
+    usage.start()
+    stack.push_async_callback(usage.close)
+    return usage
+
+
+async def _caught_up(
+    settings: Settings, records: Records, knowledge: Knowledge, stack: AsyncExitStack
+) -> None:
+    """Finish interrupted writes; beside other gateways, again and again, and follow their moves."""
+    alone = settings.qdrant_url is None
+    await knowledge.ingestor.reconcile(records.operator, alone=alone)
+    if not alone:
+        reconciling = Reconciling(knowledge.ingestor, records.operator)
+        reconciling.start()
+        stack.push_async_callback(reconciling.close)
+    if knowledge.moves is not None:
+        following = Following(knowledge, knowledge.moves, records.operator)
+        await following.start()
+        stack.push_async_callback(following.close)
+
+
+def _reading(settings: Settings, stack: AsyncExitStack) -> tuple[Spool, Parsers]:
+    limits = ReadingLimits(
+        size=settings.max_file_bytes,
+        seconds=settings.parse_seconds,
+        memory=settings.parse_memory_bytes,
+    )
+    spool = Spool(settings.data_dir / "spool")
+    parsers = Parsers(spool, limits, at_once=settings.parsers)
+    stack.callback(parsers.close)
+    return spool, parsers
+
+
+def _deletion(
+    records: Records, masking: OpenMasking | None, knowledge: Knowledge
+) -> TenantDeletion:
+    deletion = TenantDeletion(records.registry, knowledge.ingestor)
+    for part in (records.policies, records.text_keys, records.vault_keys, records.token_keys):
+        deletion.reaches(part)
+    if masking is not None:
+        deletion.reaches(masking.masker)
+    return deletion
 
 
 async def _adapters(
-    settings: Settings,
-    database: Database,
-    keys: TenantKeys,
-    operator: OperatorContext,
-    deletion: TenantDeletion,
-    stack: AsyncExitStack,
+    settings: Settings, records: Records, deletion: TenantDeletion, stack: AsyncExitStack
 ) -> AdapterStore:
     """A deletion destroys the tenant's key first."""
-    deletion.clears(keys)
-    adapters = await open_adapters(settings, database, keys, operator, stack)
+    deletion.clears(records.keys)
+    adapters = await open_adapters(
+        settings, records.database, records.keys, records.operator, stack
+    )
     deletion.clears(adapters.registry)
     deletion.clears(adapters.rollouts.rollouts)
     deletion.clears(TrainingFolders(settings.data_dir / "training"))
@@ -178,8 +207,24 @@ async def _adapters(
     return adapters
 
 
-def runtime_without_engine(core: Core) -> Runtime:
-    """Everything but chats: for the command line, when no gateway runs."""
+def _places(records: Records, knowledge: Knowledge) -> TenantPlaces:
+    return TenantPlaces(
+        records.registry,
+        knowledge.catalog,
+        lambda: placement_of(knowledge.engine, on_a_server=knowledge.moves is not None),
+        knowledge.moves,
+    )
+
+
+def runtime_of(
+    core: Core,
+    *,
+    chat: ChatService | None,
+    metrics: Metrics,
+    readiness: Callable[[], Readiness],
+    demo: Callable[[], Sequence[DemoTenant]] = tuple,
+) -> Runtime:
+    """The parts as the routes see them. chat, demo: as in `Runtime`."""
     return Runtime(
         settings=core.settings,
         registry=core.registry,
@@ -188,10 +233,10 @@ def runtime_without_engine(core: Core) -> Runtime:
         places=core.places,
         transfer=TenantTransfer(core.ingestor),
         usage=core.usage,
-        metrics=Metrics(),
+        metrics=metrics,
         tenants_keys=core.tenants_keys,
         operator_keys=core.operator_keys,
-        chat=None,
+        chat=chat,
         retriever=core.retriever,
         ingestor=core.ingestor,
         spool=core.spool,
@@ -200,20 +245,13 @@ def runtime_without_engine(core: Core) -> Runtime:
         conversations=core.conversations,
         embedder=core.embedder,
         reembedding=core.reembedding,
-        readiness=lambda: Readiness(False, "there is no engine in this process"),
+        readiness=readiness,
+        demo=demo,
         adapters=core.adapters.parts,
     )
 
 
-def _limits(settings: Settings) -> ReadingLimits:
-    return ReadingLimits(
-        size=settings.max_file_bytes,
-        seconds=settings.parse_seconds,
-        memory=settings.parse_memory_bytes,
-    )
-
-
-def _database_url(settings: Settings) -> str:
-    if settings.database_url is not None:
-        return settings.database_url
-    return f"sqlite+aiosqlite:///{(settings.data_dir / 'bulkhead.db').absolute()}"
+def runtime_without_engine(core: Core) -> Runtime:
+    """Everything but chats: for the command line, when no gateway runs."""
+    away = Readiness(False, "there is no engine in this process")
+    return runtime_of(core, chat=None, metrics=Metrics(), readiness=lambda: away)

@@ -8,18 +8,17 @@ from pathlib import Path
 
 from isolation.guard.links import LinkGuard
 from isolation.namespaces import NamespaceDeriver
-from rag.export import Exporter
-from rag.transfer import TenantTransfer
 from serving.adapters.models import AdapterModels
 from serving.admission.concurrency import ValkeyConcurrency
 from serving.embedded.adapters import open_models
-from serving.embedded.core import Core
+from serving.embedded.core import Core, runtime_of
 from serving.embedded.engine import Engine, EngineKv, cache_scope, make_engine
 from serving.embedded.rollouts import open_trials
 from serving.embedded.valkey import open_valkey
 from serving.engine.launch import Worker
 from serving.engine.tokens import ByteCounter, TokenCounter, TokenizerCounter
-from serving.gateway.chat import ChatOptions, ChatParts, ChatService
+from serving.gateway.chat import ChatService
+from serving.gateway.chat_parts import ChatOptions, ChatParts
 from serving.gateway.refusal import Refusal
 from serving.gateway.runtime import DemoTenant, Readiness, Runtime
 from serving.key_files import derived_key
@@ -72,40 +71,13 @@ async def open_gateway(
         )
         chat = ChatService(parts, _options(settings))
         stack.push_async_callback(chat.close)
-        yield _runtime(core, engine, chat, metrics, demo)
-
-
-def _runtime(
-    core: Core,
-    engine: Engine,
-    chat: ChatService,
-    metrics: Metrics,
-    demo: Callable[[], Sequence[DemoTenant]],
-) -> Runtime:
-    return Runtime(
-        settings=core.settings,
-        registry=core.registry,
-        policies=core.policies,
-        deletion=core.deletion,
-        places=core.places,
-        transfer=TenantTransfer(core.ingestor),
-        usage=core.usage,
-        metrics=metrics,
-        tenants_keys=core.tenants_keys,
-        operator_keys=core.operator_keys,
-        chat=chat,
-        retriever=core.retriever,
-        ingestor=core.ingestor,
-        spool=core.spool,
-        parsers=core.parsers,
-        exporter=Exporter(core.ingestor, core.spool),
-        conversations=core.conversations,
-        embedder=core.embedder,
-        reembedding=core.reembedding,
-        readiness=lambda: Readiness(engine.ready, engine.detail),
-        demo=demo,
-        adapters=core.adapters.parts,
-    )
+        yield runtime_of(
+            core,
+            chat=chat,
+            metrics=metrics,
+            readiness=lambda: Readiness(engine.ready, engine.detail),
+            demo=demo,
+        )
 
 
 async def _models(
@@ -145,4 +117,5 @@ def _options(settings: Settings) -> ChatOptions:
         passage_tokens=settings.passage_tokens,
         default_max_tokens=settings.default_max_tokens,
         queue_seconds=settings.queue_seconds,
+        tools=settings.engine_tool_parser != "off",
     )

@@ -15,7 +15,7 @@ from llama_index.core.base.embeddings.base import BaseEmbedding
 
 from isolation.context import TenantContext
 from isolation.identity import CredentialVerifier, RegisteredAuthenticator
-from rag.background import LoopThread
+from rag.background import LoopThread, both_ways
 from rag.in_process import SharedKnowledge, TenantKnowledge
 from rag.llama_index.embedding import LlamaIndexEmbedder
 from serving.control.errors import TenantExistsError, TenantNotFoundError
@@ -55,18 +55,16 @@ class Library(Generic[Credential]):
             raise
         self._knowledge = SharedKnowledge(self._core.ingestor, self._core.retriever, self._loop)
 
-    def authenticate(self, credential: Credential) -> TenantKnowledge:
+    async def _bound(self, credential: Credential) -> TenantKnowledge:
         """The knowledge base of the credential's tenant.
 
         Raises:
             InvalidCredentialError: the credential is nobody's.
             AuthenticatorFailedError: the verifier broke.
         """
-        return self._knowledge.of(self._loop.run(self._context(credential)))
+        return self._knowledge.of(await self._context(credential))
 
-    async def aauthenticate(self, credential: Credential) -> TenantKnowledge:
-        """`authenticate`."""
-        return self._knowledge.of(await self._loop.arun(self._context(credential)))
+    authenticate, aauthenticate = both_ways(_bound)
 
     def close(self) -> None:
         """Close everything. Bound knowledge bases raise from now on."""

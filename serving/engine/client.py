@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import aiohttp
@@ -37,15 +37,17 @@ _SETTLE_SECONDS = 15.0
 class Job:
     """One generation. `request_id` is made by the gateway and never by a caller.
 
-    `sampling` holds OpenAI's sampling parameters, already validated. `adapter`: one that the tenant
-    was authorized for, or empty.
+    `sampling` holds OpenAI's sampling parameters, already validated, and `tool_controls` what goes
+    with `tools`. `adapter`: one that the tenant was authorized for, or empty.
     """
 
     request_id: str
-    messages: Sequence[Mapping[str, str]]
+    messages: Sequence[Mapping[str, Any]]
     max_tokens: int
     sampling: Mapping[str, Any]
     adapter: str = ""
+    tools: Sequence[Mapping[str, Any]] = ()
+    tool_controls: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +60,15 @@ class TokenUsage:
 
 
 @dataclass(frozen=True, slots=True)
+class CallDelta:
+    """A piece of a tool call. `index`: which of the answer's; `name`: in the first piece of one."""
+
+    index: int
+    name: str | None
+    arguments: str
+
+
+@dataclass(frozen=True, slots=True)
 class Delta:
     """A piece of an answer. The last ones carry `finish_reason`, then `usage`, then `cost`."""
 
@@ -65,6 +76,12 @@ class Delta:
     finish_reason: str | None = None
     usage: TokenUsage | None = None
     cost: Cost | None = None
+    calls: tuple[CallDelta, ...] = ()
+
+    @property
+    def generated(self) -> bool:
+        """Whether the model said something."""
+        return bool(self.text or self.calls)
 
 
 class EngineClient:
@@ -261,6 +278,8 @@ class TenantEngine:
         }
         if job.adapter:
             body["lora_path"] = job.adapter
+        if job.tools:
+            body |= {"tools": list(job.tools), **job.tool_controls}
         return orjson.dumps(body)
 
 
@@ -272,7 +291,11 @@ def _deltas(line: bytes) -> list[Delta]:
     if "bulkhead" in event:
         return [Delta(cost=_cost(event["bulkhead"]))]
     deltas = [
-        Delta(choice["delta"].get("content") or "", choice.get("finish_reason"))
+        Delta(
+            choice["delta"].get("content") or "",
+            choice.get("finish_reason"),
+            calls=tuple(map(_call, choice["delta"].get("tool_calls") or ())),
+        )
         for choice in event.get("choices", ())
     ]
     usage = event.get("usage")
@@ -288,6 +311,11 @@ def _deltas(line: bytes) -> list[Delta]:
             )
         )
     return deltas
+
+
+def _call(said: dict[str, Any]) -> CallDelta:
+    function = said.get("function") or {}
+    return CallDelta(said.get("index") or 0, function.get("name"), function.get("arguments") or "")
 
 
 def _object(body: bytes) -> dict[str, Any]:

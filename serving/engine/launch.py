@@ -60,7 +60,8 @@ class Worker:
 
     It is stopped and started anew when it does not answer within `start_seconds`. lora: None for a
     worker that serves the base model only. scrub_adapters: nothing of an unloaded one stays.
-    kernels: of a CPU, as `cpu.KERNELS` says; a GPU has SGLang's.
+    kernels: of a CPU, as `cpu.KERNELS` says; a GPU has SGLang's. tool_parser: SGLang's name for how
+    the model writes tool calls; empty, they stay text.
     arguments: more of SGLang's flags; what is said twice, the last one counts.
     """
 
@@ -73,6 +74,7 @@ class Worker:
     lora: Lora | None = None
     scrub_adapters: bool = True
     kernels: Kernels = "int8"
+    tool_parser: str = ""
     arguments: tuple[str, ...] = ()
 
 
@@ -103,6 +105,7 @@ def launch(worker: Worker, run: Path, trust: str | Path) -> Launched:
         *("--api-key", api_key, "--radix-cache-backend", BACKEND),
         *_COMMON_FLAGS,
         *(_CPU_FLAGS if worker.device == "cpu" else ()),
+        *(("--tool-call-parser", worker.tool_parser) if worker.tool_parser else ()),
         *(_lora_flags(worker.lora, worker.device) if worker.lora is not None else ()),
         *worker.arguments,
     ]

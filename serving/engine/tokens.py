@@ -7,19 +7,25 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import orjson
+from jinja2 import meta
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from tokenizers import Tokenizer
 
-Messages = Sequence[Mapping[str, str]]
+Messages = Sequence[Mapping[str, Any]]
+Tools = Sequence[Mapping[str, Any]]
 
 
 class TokenCounter(Protocol):
     """Counts tokens as the engine will."""
 
+    @property
+    def takes_tools(self) -> bool:
+        """Whether the model's chat template has a place for tools."""
+
     def count(self, text: str) -> int:
         """Tokens of a text."""
 
-    def count_messages(self, messages: Messages) -> int:
+    def count_messages(self, messages: Messages, tools: Tools = ()) -> int:
         """Tokens of a conversation under the model's chat template, generation prompt included."""
 
 
@@ -31,14 +37,20 @@ class TokenizerCounter:
         self._special = _special_tokens(folder)
         # The template comes with the model: it gets a sandbox and no file system.
         environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True)
-        self._template = environment.from_string(_chat_template(folder))
+        source = _chat_template(folder)
+        self._template = environment.from_string(source)
+        names = meta.find_undeclared_variables(environment.parse(source))
+        self.takes_tools = "tools" in names
 
     def count(self, text: str) -> int:
         return len(self._tokenizer.encode(text, add_special_tokens=False).ids)
 
-    def count_messages(self, messages: Messages) -> int:
+    def count_messages(self, messages: Messages, tools: Tools = ()) -> int:
         rendered = self._template.render(
-            messages=messages, add_generation_prompt=True, **self._special
+            messages=[_with_objects(message) for message in messages],
+            tools=[{**tool, "defer_loading": None} for tool in tools] or None,
+            add_generation_prompt=True,
+            **self._special,
         )
         return self.count(rendered)
 
@@ -46,11 +58,29 @@ class TokenizerCounter:
 class ByteCounter:
     """An upper bound for byte-level tokenizers, when the model's folder is not at hand."""
 
+    takes_tools = True
+
     def count(self, text: str) -> int:
         return len(text.encode())
 
-    def count_messages(self, messages: Messages) -> int:
-        return sum(self.count(message["content"]) + 8 for message in messages) + 8
+    def count_messages(self, messages: Messages, tools: Tools = ()) -> int:
+        offered = sum(len(orjson.dumps(tool)) + 8 for tool in tools)
+        return sum(_bytes(message) + 8 for message in messages) + offered + 8
+
+
+def _bytes(message: Mapping[str, Any]) -> int:
+    calls = message.get("tool_calls")
+    return len(message["content"].encode()) + (len(orjson.dumps(calls)) if calls else 0)
+
+
+def _with_objects(message: Mapping[str, Any]) -> dict[str, Any]:
+    """Arguments as the engine gives them to the template: no text, but what it says."""
+    calls = [
+        {**call, "function": {**function, "arguments": orjson.loads(function["arguments"])}}
+        for call in message.get("tool_calls", ())
+        for function in (call["function"],)
+    ]
+    return {**message, "tool_calls": calls} if calls else dict(message)
 
 
 def _chat_template(folder: Path) -> str:

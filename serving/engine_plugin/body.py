@@ -34,9 +34,14 @@ _ALLOWED = frozenset(
         "rid",
         "priority",
         "lora_path",
+        "tools",
+        "tool_choice",
+        "parallel_tool_calls",
     ]
 )
-_MESSAGE = frozenset(("role", "content", "name"))
+_MESSAGE = frozenset(("role", "content", "name", "tool_call_id"))
+_FUNCTION = frozenset(("name", "description", "parameters", "strict"))
+_MOST_TOOLS = 64
 
 
 class InvalidBodyError(ProofRefusedError):
@@ -55,6 +60,8 @@ def check_body(body: bytes, claims: Claims) -> None:
     """
     request = _strict_json(body)
     if not _ALLOWED.issuperset(request) or not _plain_messages(request.get("messages")):
+        raise InvalidBodyError
+    if not _plain_tools(request.get("tools", []), request.get("tool_choice")):
         raise InvalidBodyError
     model = request.get("model")
     if not isinstance(model, str) or ":" in model:  # SGLang takes "base:adapter" for an adapter
@@ -91,10 +98,62 @@ def _refuse(constant: str) -> NoReturn:
 
 
 def _plain_messages(messages: object) -> bool:
-    """Text alone: another part's URL would be fetched by the engine."""
-    return isinstance(messages, list) and all(
-        isinstance(turn, dict)
-        and _MESSAGE.issuperset(turn)
-        and all(isinstance(value, str) for value in turn.values())
-        for turn in messages
+    """Text and calls alone: another part's URL would be fetched by the engine."""
+    return isinstance(messages, list) and all(map(_plain_message, messages))
+
+
+def _plain_message(turn: object) -> bool:
+    if not isinstance(turn, dict):
+        return False
+    said = {name: value for name, value in turn.items() if name != "tool_calls"}
+    calls = turn.get("tool_calls", [])
+    return (
+        _texts(said, _MESSAGE)
+        and isinstance(calls, list)
+        and all(_shaped(call, ("id", "type", "function")) for call in calls)
+        and all(isinstance(call["id"], str) and call["type"] == "function" for call in calls)
+        and all(_shaped(call["function"], ("name", "arguments")) for call in calls)
+        and all(_texts(call["function"], frozenset(call["function"])) for call in calls)
     )
+
+
+def _plain_tools(tools: object, choice: object) -> bool:
+    """Functions with no more than OpenAI's fields: SGLang has others of its own."""
+    return (
+        isinstance(tools, list)
+        and len(tools) <= _MOST_TOOLS
+        and all(_shaped(tool, ("type", "function")) for tool in tools)
+        and all(tool["type"] == "function" and _is_function(tool["function"]) for tool in tools)
+        and _is_choice(choice)
+    )
+
+
+def _is_function(function: object) -> bool:
+    return (
+        isinstance(function, dict)
+        and _FUNCTION.issuperset(function)
+        and isinstance(function.get("name"), str)
+        and isinstance(function.get("description", ""), str)
+        and isinstance(function.get("parameters", {}), dict)
+        and isinstance(function.get("strict", False), bool)
+    )
+
+
+def _is_choice(choice: object) -> bool:
+    if choice is None or choice in ("auto", "none", "required"):
+        return True
+    return (
+        _shaped(choice, ("type", "function"))
+        and isinstance(choice, dict)
+        and choice["type"] == "function"
+        and _shaped(choice["function"], ("name",))
+        and _texts(choice["function"], frozenset(("name",)))
+    )
+
+
+def _shaped(value: object, names: tuple[str, ...]) -> bool:
+    return isinstance(value, dict) and set(value) == set(names)
+
+
+def _texts(value: dict[str, Any], names: frozenset[str]) -> bool:
+    return names.issuperset(value) and all(isinstance(each, str) for each in value.values())

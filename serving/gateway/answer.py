@@ -1,4 +1,4 @@
-"""What the chat service yields: text, then one end with citations and usage."""
+"""What the chat service yields: text and tool calls, then one end with citations and usage."""
 
 from __future__ import annotations
 
@@ -29,6 +29,19 @@ class AnswerText:
 
 
 @dataclass(frozen=True, slots=True)
+class AnswerCall:
+    """A piece of a tool call, unmasked and guarded. `id` and `name`: in the first piece of one.
+
+    index: which of the answer's calls.
+    """
+
+    index: int
+    arguments: str
+    id: str = ""
+    name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class AnswerEnd:
     """The end of an answer. `conversation`: of one whose placeholders were kept."""
 
@@ -38,7 +51,8 @@ class AnswerEnd:
     conversation: Conversation | None = None
 
 
-AnswerPart = AnswerText | AnswerEnd
+AnswerPiece = AnswerText | AnswerCall
+AnswerPart = AnswerPiece | AnswerEnd
 
 
 def cite(sources: Sequence[Passage], answer: str, clean: Callable[[str], str]) -> list[Citation]:

@@ -7,13 +7,21 @@ What is not listed is refused: the engine's controls (`cache_salt`, `rid`, `prio
 from __future__ import annotations
 
 import json
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_core import ErrorDetails
 
 from isolation.errors import InvalidRequestError, ParameterNotAllowedError, RequestRefusedError
 from rag.prompt import Message
+from serving.gateway.tools import ChosenTool, GivenCalls, Tool, ToolChoice, check_tools
 
 _SAMPLING = (
     "temperature",
@@ -41,15 +49,29 @@ class TextPart(_Strict):
 class Turn(_Strict):
     """One message."""
 
-    role: Literal["system", "developer", "user", "assistant"]
-    content: str | list[TextPart]
+    role: Literal["system", "developer", "user", "assistant", "tool"]
+    content: str | list[TextPart] | None = None
     name: str | None = None
+    tool_calls: GivenCalls | None = None
+    tool_call_id: str | None = None
+
+    @model_validator(mode="after")
+    def _has_what_its_role_has(self) -> Self:
+        if self.tool_calls is not None and self.role != "assistant":
+            raise ValueError("only an assistant's message has tool_calls")
+        if (self.tool_call_id is not None) != (self.role == "tool"):
+            raise ValueError("a tool's message has a tool_call_id, and no other one")
+        if self.content is None and self.tool_calls is None:
+            raise ValueError("the content is missing")
+        return self
 
     def message(self) -> Message:
         """As the prompt wants it: one string, and `developer` as the system it now is called."""
-        content = self.content
+        content = self.content or ""
         text = content if isinstance(content, str) else "\n".join(part.text for part in content)
-        return Message("system" if self.role == "developer" else self.role, text)
+        calls = tuple(given.call() for given in self.tool_calls or ())
+        role = "system" if self.role == "developer" else self.role
+        return Message(role, text, calls, self.tool_call_id or "")
 
 
 class StreamOptions(_Strict):
@@ -73,6 +95,9 @@ class ChatRequest(_Strict):
     seed: int | None = Field(None, ge=0, le=2**31 - 1)
     presence_penalty: float | None = Field(None, ge=-2, le=2)
     frequency_penalty: float | None = Field(None, ge=-2, le=2)
+    tools: list[Tool] = []
+    tool_choice: ToolChoice | None = None
+    parallel_tool_calls: bool | None = None
     n: Literal[1] = 1
     user: str | None = None
     metadata: dict[str, str] | None = None
@@ -82,8 +107,31 @@ class ChatRequest(_Strict):
     @field_validator("messages")
     @classmethod
     def _ends_with_the_user(cls, turns: list[Turn]) -> list[Turn]:
-        if turns[-1].role != "user":
-            raise ValueError("the last message must be the user's")
+        if turns[-1].role not in ("user", "tool"):
+            raise ValueError("the last message must be the user's, or a tool's")
+        if all(turn.role != "user" for turn in turns):
+            raise ValueError("there is no message of the user")
+        return turns
+
+    @field_validator("messages")
+    @classmethod
+    def _answers_every_call(cls, turns: list[Turn]) -> list[Turn]:
+        """As the engine wants it: the results of an answer's calls follow it, each once."""
+        open_calls: set[str] = set()
+        for turn in turns:
+            if turn.role == "tool":
+                if turn.tool_call_id not in open_calls:
+                    raise ValueError("a tool's message follows the call that it answers")
+                open_calls.remove(turn.tool_call_id)
+                continue
+            if open_calls:
+                raise ValueError("a tool call has no tool's message that answers it")
+            ids = [call.id for call in turn.tool_calls or ()]
+            open_calls = set(ids)
+            if len(open_calls) < len(ids):
+                raise ValueError("two tool calls have the same id")
+        if open_calls:
+            raise ValueError("a tool call has no tool's message that answers it")
         return turns
 
     @property
@@ -96,6 +144,24 @@ class ChatRequest(_Strict):
         first = next(n for n, turn in enumerate(self.messages) if turn.role == "user")
         turns = [turn.message() for turn in self.messages[: first + 1]]
         return "turns " + json.dumps([[turn.role, turn.content] for turn in turns])
+
+    @property
+    def offered(self) -> list[Tool]:
+        """The tools that the model may call now."""
+        if self.tool_choice == "none":
+            return []
+        if isinstance(self.tool_choice, ChosenTool):
+            chosen = self.tool_choice.function.name
+            return [tool for tool in self.tools if tool.function.name == chosen]
+        return self.tools
+
+    @property
+    def tool_controls(self) -> dict[str, Any]:
+        """How the engine is to offer them."""
+        choice = self.tool_choice
+        named = choice.model_dump() if isinstance(choice, ChosenTool) else choice
+        given = {"tool_choice": named, "parallel_tool_calls": self.parallel_tool_calls}
+        return {name: value for name, value in given.items() if value is not None}
 
     @property
     def sampling(self) -> dict[str, Any]:
@@ -119,12 +185,15 @@ def parse_chat_request(body: bytes) -> ChatRequest:
 
     Raises:
         ParameterNotAllowedError: it names a parameter that is not listed.
+        ToolLimitError, InvalidToolError: its tools are too many, too long, or not usable.
         InvalidRequestError: anything else is wrong; the message never quotes the body.
     """
     try:
-        return ChatRequest.model_validate_json(body)
+        request = ChatRequest.model_validate_json(body)
     except ValidationError as error:
         raise refusal_of(error) from None
+    check_tools(request.tools, request.tool_choice)
+    return request
 
 
 def refusal_of(error: ValidationError) -> RequestRefusedError:

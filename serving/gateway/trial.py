@@ -7,7 +7,7 @@ import sys
 from isolation.errors import RequestRefusedError
 from isolation.guard import links
 from isolation.masking import canaries, output
-from serving.gateway.ports import Vault
+from serving.gateway.privacy_ports import Vault
 from serving.metering.meter import Meter
 from serving.rollout.figures import ArmFigures
 from serving.rollout.histogram import Histogram
@@ -41,7 +41,7 @@ class Watched:
         error = sys.exc_info()[1]
         if not self._began or (isinstance(error, RequestRefusedError) and error.status < 500):
             return None
-        answer, whole = self._meter.answer, error is None
+        answer, whole = self._meter.written, error is None
         ttft, gap = self._meter.waited, self._meter.mean_gap
         return ArmFigures(
             requests=1,

@@ -32,6 +32,7 @@ class Meter:
         self._usage: TokenUsage | None = None
         self._cost: Cost | None = None
         self._answer: list[str] = []
+        self._arguments: list[str] = []
 
     def prepared(self, prompt_tokens: int, passages: int) -> None:
         """The prompt is complete; waiting begins."""
@@ -44,7 +45,7 @@ class Meter:
 
     def saw(self, delta: Delta) -> None:
         """The engine sent a piece."""
-        if delta.text:
+        if delta.generated:
             self._pieces += 1
             self._last_token_at = time.monotonic()
             self._first_token_at = self._first_token_at or self._last_token_at
@@ -61,10 +62,20 @@ class Meter:
         self._answer.append(text)
         return text
 
+    def called(self, arguments: str) -> str:
+        """A piece of a tool call's arguments left for the caller."""
+        self._arguments.append(arguments)
+        return arguments
+
     @property
     def answer(self) -> str:
-        """What the caller has received."""
+        """The text that the caller has received."""
         return "".join(self._answer)
+
+    @property
+    def written(self) -> str:
+        """The same with the arguments of tool calls."""
+        return "".join([*self._answer, *self._arguments])
 
     @property
     def finish_reason(self) -> str:

@@ -21,10 +21,14 @@ from isolation.context import TenantContext
 from isolation.guard.links import LinkGuard
 from isolation.masking.conversations import ConversationTokens
 from isolation.masking.findings import Finding
-from isolation.masking.masker import Masker
+from isolation.masking.masker import MaskedTexts, Masker, Turn
+from isolation.masking.masker import Passage as Given
 from isolation.masking.policy import StandardPolicies
+from isolation.masking.restoring import Restoring
+from isolation.masking.vault import RequestVault
 from isolation.namespaces import CacheScope, NamespaceDeriver
 from isolation.sealing import TenantCipher
+from isolation.streaming import Chain, StreamTransform
 from isolation.tenant_id import TenantId, tenant_id
 from isolation.testing.contexts import operator_for_tests, tenant_for_tests
 from rag.catalog import CatalogEntry
@@ -39,7 +43,8 @@ from serving.control.usage import TenantLedger, UsageLedger
 from serving.engine.client import EngineClient
 from serving.engine.tokens import ByteCounter
 from serving.gateway.app import create_app
-from serving.gateway.chat import ChatOptions, ChatParts, ChatService
+from serving.gateway.chat import ChatService
+from serving.gateway.chat_parts import ChatOptions, ChatParts
 from serving.gateway.ports import Retrieval
 from tests.gateway.fakes import (
     Files,
@@ -145,6 +150,30 @@ class Mails:
         return [Finding(*match.span(), "EMAIL_ADDRESS") for match in _MAIL.finditer(text)]
 
 
+class OneVault(Masker):
+    """Deliberately leaky: tool calls are restored from what any request has held."""
+
+    def __init__(self) -> None:
+        super().__init__(Mails(), StandardPolicies())
+        self._held: dict[str, str] = {}
+
+    async def mask(
+        self, ctx: TenantContext, texts: Sequence[Turn], documents: Sequence[Given] = ()
+    ) -> MaskedTexts:
+        masked = await super().mask(ctx, texts, documents)
+        mine = {
+            name: value for name, value in masked.vault._values.items() if "LITERAL" not in name
+        }
+        self._held |= mine
+        return replace(masked, vault=LeakyVault(ctx, self._held | masked.vault._values))
+
+
+class LeakyVault(RequestVault):
+    def argument(self, ctx: TenantContext) -> StreamTransform:
+        # Twice: what was typed in a placeholder's form is taken for one.
+        return Chain([Restoring(self._values), Restoring(self._values)])
+
+
 class OneForAllLedger(UsageLedger):
     """Deliberately leaky: every tenant is shown, and charged on, one account."""
 
@@ -161,6 +190,7 @@ async def gateway(
     one_ledger: bool = False,
     guarded: bool = True,
     one_key: bool = False,
+    one_vault: bool = False,
 ) -> AsyncGenerator[tuple[ASGIApp, Sequence[Account]], None]:
     """The application, and an account of each of two tenants."""
     database = await Database.open(f"sqlite+aiosqlite:///{folder}/bulkhead.db")
@@ -177,7 +207,7 @@ async def gateway(
             registry=TenantRegistry(database),
             tenants_keys=ApiKeyAuthenticator(database),
             usage=ledger,
-            chat=chat_service(engine, library, ledger, guarded, tokens),
+            chat=chat_service(engine, library, ledger, guarded, tokens, one_vault),
             retriever=library,
             ingestor=library,
         )
@@ -194,6 +224,7 @@ def chat_service(
     ledger: UsageLedger,
     guarded: bool,
     tokens: ConversationTokens,
+    one_vault: bool = False,
 ) -> ChatService:
     """Chats over `retriever`."""
     parts = ChatParts(
@@ -204,7 +235,7 @@ def chat_service(
         limiter=Limiter(),
         queue=Queue(),
         usage=ledger,
-        masker=Masker(Mails(), StandardPolicies()),
+        masker=OneVault() if one_vault else Masker(Mails(), StandardPolicies()),
         retriever=retriever,
         refusal=None,
         guard=lambda ctx: LinkGuard() if guarded else Guard(),

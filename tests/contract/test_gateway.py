@@ -20,6 +20,7 @@ async def _judged(
     one_ledger: bool = False,
     guarded: bool = True,
     one_key: bool = False,
+    one_vault: bool = False,
 ) -> dict[str, Checks]:
     async with gateway(
         folder,
@@ -28,6 +29,7 @@ async def _judged(
         one_ledger=one_ledger,
         guarded=guarded,
         one_key=one_key,
+        one_vault=one_vault,
     ) as started:
         app, (a, b) = started
         transport = httpx.ASGITransport(app, raise_app_exceptions=False)
@@ -41,11 +43,13 @@ async def test_every_boundary_of_the_gateway_holds_and_nothing_planted_stays(
     library = Library()
     results = await _judged(tmp_path, library)
     assert {name: checks.findings for name, checks in results.items()} == {n: [] for n in PROBES}
-    # Groups are judged on the real store (test_gateway_groups).
+    # Groups are judged on the real store (test_gateway_groups), adapters on a real registry
+    # (test_gateway_adapters).
     assert results.pop("groups").verdict is Verdict.skipped
+    assert results.pop("adapters").verdict is Verdict.skipped
     assert {checks.verdict for checks in results.values()} == {Verdict.held}
     assert library.documents == {}
-    assert results["placeholders"].boundaries == 8 + 12
+    assert results["placeholders"].boundaries == 8 + 8 + 12
 
 
 async def test_a_store_that_leaks_behind_the_gateway_is_caught(tmp_path: Path) -> None:
@@ -72,6 +76,12 @@ async def test_an_answer_that_nobody_guards_is_caught(tmp_path: Path) -> None:
 
 async def test_conversation_tokens_under_one_key_for_all_are_caught(tmp_path: Path) -> None:
     assert _leaks(await _judged(tmp_path, Library(), one_key=True)) == {"placeholders"}
+
+
+async def test_tool_calls_that_are_restored_from_one_table_for_all_are_caught(
+    tmp_path: Path,
+) -> None:
+    assert _leaks(await _judged(tmp_path, Library(), one_vault=True)) == {"placeholders"}
 
 
 def _leaks(results: dict[str, Checks]) -> set[str]:

@@ -54,6 +54,20 @@ LEAKS = (
     "chat: a code is looked up everywhere",
     "prefix-cache: one tree for all",
     "prefix-cache: one tree for all that is streamed",
+    "adapters: the list is everybody's",
+    "adapters: the models are everybody's",
+    "adapters: foreign ones answer",
+    "adapters: a version is looked for in all tenants",
+    "adapters: foreign ones are forbidden, not unknown",
+    "adapters: foreign ones are unknown in other words",
+    "adapters: foreign ones are shown",
+    "adapters: anybody deletes",
+    "adapters: anybody rolls out",
+    "adapters: anybody scores",
+    "adapters: anybody ends a rollout",
+    "adapters: rollouts are everybody's",
+    "adapters: versions share prefixes",
+    "adapters: the base model's prefixes are theirs",
     "controls: they are taken",
     "controls: they are taken among the stream's options",
     "controls: a header chooses the search's tenant",
@@ -65,6 +79,8 @@ LEAKS = (
     "usage: everybody pays the tokens",
     "placeholders: one table for all",
     "placeholders: the table outlives its request",
+    "placeholders: tool calls have one table for all",
+    "placeholders: tool calls have a table that outlives its request",
     "placeholders: a token opens for anybody",
     "placeholders: a token opens every conversation",
     "placeholders: no token is needed",
@@ -91,14 +107,17 @@ OUT_OF_ORDER = {
     "the chat is away": (
         "chat",
         "prefix-cache",
+        "adapters",
         "controls",
         "usage",
         "placeholders",
         "output",
         "refusals",
     ),
-    "cached tokens are not reported": ("prefix-cache",),
-    "the prefix cache is off": ("prefix-cache",),
+    "cached tokens are not reported": ("prefix-cache", "adapters"),
+    "the prefix cache is off": ("prefix-cache", "adapters"),
+    "adapters are not kept": ("adapters",),
+    "adapters stay": ("adapters",),
     "usage is not counted": ("usage",),
 }
 
@@ -134,7 +153,7 @@ async def test_prompts_that_begin_alike_by_chance_change_no_verdict(
     def prompt() -> str:
         return " ".join(alike + [rest.pop() for _ in range(57)])
 
-    monkeypatch.setattr("evals.contract.probes.prefix_cache._prompt", prompt)
+    monkeypatch.setattr("evals.contract.probes.prefix_cache.unsent_prompt", prompt)
     checks = (await _probed(Twin(f"prefix-cache: {leak}"), "prefix-cache"))["prefix-cache"]
     assert checks.verdict.value == expected
 
@@ -166,6 +185,7 @@ async def test_a_boundary_is_not_judged_where_nothing_works(
         "the chat is away",
         "documents: ids are global",
         "documents: all of the same id are deleted",
+        "adapters: foreign ones are shown",
     ],
 )
 async def test_nothing_that_was_planted_stays(leak: str) -> None:
@@ -173,6 +193,7 @@ async def test_nothing_that_was_planted_stays(leak: str) -> None:
     async with _reached(twin) as pair:
         await run(pair, lambda name: None)
     assert twin.documents == {}
+    assert twin.adapters.versions == {}
 
 
 async def test_what_cannot_be_removed_is_told_and_the_rest_is_removed() -> None:
@@ -204,6 +225,27 @@ async def test_without_a_key_of_a_group_the_probe_says_that_it_was_skipped_and_w
     assert results["groups"].verdict is Verdict.skipped
     assert "--member" in results["groups"].as_json()["skipped"]
     assert verdict(results) is Verdict.held
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [
+        ("no adapters are served", "serves no adapters"),
+        ("adapters' shapes are not told", "--adapter"),
+    ],
+)
+async def test_where_adapters_cannot_be_judged_the_probe_says_why(fault: str, reason: str) -> None:
+    checks = (await _probed(Twin(fault), "adapters"))["adapters"]
+    assert checks.verdict is Verdict.skipped
+    assert reason in checks.as_json()["skipped"]
+
+
+async def test_an_adapter_that_is_given_is_used_where_its_shape_is_not_told() -> None:
+    a, b = (Account(name, key) for key, name in KEYS.items())
+    transport = httpx.ASGITransport(Twin("adapters' shapes are not told").app())
+    adapter = {"adapter_config.json": b"{}", "adapter_model.safetensors": b""}
+    async with reached("http://t", a, b, transport=transport, adapter=adapter) as pair:
+        assert (await judge(PROBES["adapters"], pair)).verdict is Verdict.held
 
 
 def test_a_leak_weighs_more_than_what_could_not_be_judged() -> None:

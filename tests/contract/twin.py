@@ -16,6 +16,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
+from tests.contract.refusing import RefusedError, refused
+from tests.contract.twin_adapters import TwinAdapters
+
 KEYS = {
     "bk_aaaaaaaaaaaaaaaa_" + "A" * 43: "acme",
     "bk_bbbbbbbbbbbbbbbb_" + "B" * 43: "birch",
@@ -25,16 +28,13 @@ MEMBERS = {
     "bk_eeeeeeeeeeeeeeee_" + "E" * 43: ("acme", "support"),
     "bk_ffffffffffffffff_" + "F" * 43: ("birch", "support"),
 }
-_ALLOWED = {"model", "messages", "max_tokens", "stream", "stream_options", "placeholders"}
+_ALLOWED = {
+    *("model", "messages", "max_tokens", "stream", "stream_options", "placeholders"),
+    *("tools", "tool_choice"),
+}
 _LINK = re.compile(r"(?:https?:)?//\S+", re.IGNORECASE)
 _EMAIL = re.compile(r"\S+@[\w-]+(?:\.[\w-]+)+")
 _SYSTEM = ["You", "are", "a", "shop", "'s", "assistant", "."]
-
-
-class _RefusedError(Exception):
-    def __init__(self, status: int, code: str, **headers: str) -> None:
-        super().__init__(code)
-        self.reply = JSONResponse({"error": {"code": code, "message": code}}, status, headers)
 
 
 class Twin:
@@ -49,6 +49,7 @@ class Twin:
         self._vault: dict[str, dict[str, str]] = {}
         self._tokens_given: dict[str, tuple[str, str, str]] = {}
         self._prefixes: dict[str, list[list[str]]] = {}
+        self.adapters = TwinAdapters(self._has, self._tenant)
 
     def app(self) -> Starlette:
         one = "/v1/documents/{document_id}"
@@ -63,8 +64,9 @@ class Twin:
             Route("/v1/placeholders", self._resolve, methods=["POST"]),
             Route("/v1/usage", self._usage),
             Route("/v1/export", self._export),
+            *self.adapters.routes(),
         ]
-        return Starlette(routes=routes, exception_handlers={_RefusedError: _refused})
+        return Starlette(routes=routes, exception_handlers={RefusedError: refused})
 
     def _has(self, fault: str) -> bool:
         return fault in self._faults
@@ -76,19 +78,19 @@ class Twin:
         if scheme == "Bearer" and key in KEYS and not self._has("no key opens"):
             return KEYS[key]
         if self._has("wrong keys are refused in other words"):
-            raise _RefusedError(401, "unauthorized")
+            raise RefusedError(401, "unauthorized")
         known = any(key.startswith(right[:20]) for right in KEYS)
         if self._has("keys: the secret is not compared") and known:
             return next(name for right, name in KEYS.items() if key.startswith(right[:20]))
         if self._has("keys: a known id is told apart by the body") and known:
-            raise _RefusedError(401, "wrong_secret")
+            raise RefusedError(401, "wrong_secret")
         if self._has("keys: a known id is told apart by a header") and known:
-            raise _RefusedError(401, "invalid_api_key", **{"x-attempts-left": "4"})
+            raise RefusedError(401, "invalid_api_key", **{"x-attempts-left": "4"})
         if self._has("keys: a known id is told apart by the status") and known:
-            raise _RefusedError(403, "invalid_api_key")
+            raise RefusedError(403, "invalid_api_key")
         if self._has("keys: the case is ignored") and key.swapcase() in KEYS:
             return KEYS[key.swapcase()]
-        raise _RefusedError(401, "invalid_api_key")
+        raise RefusedError(401, "invalid_api_key")
 
     def _group(self, request: Request) -> str | None:
         """The group that the key is restricted to."""
@@ -103,7 +105,7 @@ class Twin:
 
     def _require_writer(self, request: Request, step: str) -> None:
         if self._group(request) is not None and not self._has(f"groups: their keys {step}"):
-            raise _RefusedError(403, "key_is_restricted")
+            raise RefusedError(403, "key_is_restricted")
 
     async def _export(self, request: Request) -> Response:
         tenant, seen = self._tenant(request), self._seen(self._group(request), "the export")
@@ -111,8 +113,8 @@ class Twin:
         return Response("\n".join(lines))
 
     async def _models(self, request: Request) -> Response:
-        self._tenant(request)
-        return JSONResponse({"data": [{"id": "base"}]})
+        tenant = self._tenant(request)
+        return JSONResponse({"data": [{"id": "base"}, *self.adapters.models(tenant)]})
 
     async def _list(self, request: Request) -> Response:
         tenant = self._tenant(request)
@@ -143,22 +145,22 @@ class Twin:
         owner = self._owner(name, tenant)
         foreign = owner not in (None, tenant)
         if foreign and self._has("documents: foreign ones are forbidden, not unknown"):
-            raise _RefusedError(403, "forbidden")
+            raise RefusedError(403, "forbidden")
         if foreign and self._has("documents: foreign ones are unknown in other words"):
-            raise _RefusedError(404, "document_not_yours")
+            raise RefusedError(404, "document_not_yours")
         if (tenant, name) not in self._seen(self._group(request), "a document") and not foreign:
-            raise _RefusedError(404, "document_not_found")
+            raise RefusedError(404, "document_not_found")
         if owner is None or (foreign and not self._has("documents: foreign ones are read")):
-            raise _RefusedError(404, "document_not_found")
+            raise RefusedError(404, "document_not_found")
         return JSONResponse({"id": name, "chunks": len(self.documents[owner, name])})
 
     async def _delete(self, request: Request) -> Response:
         tenant, name = self._tenant(request), request.path_params["document_id"]
         self._require_writer(request, "delete")
         if self._has("documents of one id stay") and name.endswith("-codes"):
-            raise _RefusedError(500, "internal_error")
+            raise RefusedError(500, "internal_error")
         if (tenant, name) not in self.documents:
-            raise _RefusedError(404, "document_not_found")
+            raise RefusedError(404, "document_not_found")
         del self.documents[tenant, name]
         if self._has("documents: all of the same id are deleted"):
             for key in [key for key in self.documents if key[1] == name]:
@@ -226,15 +228,18 @@ class Twin:
     async def _chat(self, request: Request) -> Response:
         tenant, body = self._tenant(request), await request.json()
         if self._has("the chat is away"):
-            raise _RefusedError(500, "internal_error")
+            raise RefusedError(500, "internal_error")
         options = set(body.get("stream_options", {})) - {"include_usage"}
         if options and not self._has("controls: they are taken among the stream's options"):
-            raise _RefusedError(400, "parameter_not_allowed")
+            raise RefusedError(400, "parameter_not_allowed")
         if set(body) - _ALLOWED and not self._has("controls: they are taken"):
-            raise _RefusedError(400, "parameter_not_allowed")
+            raise RefusedError(400, "parameter_not_allowed")
         self._require(body, _is_chat(body))
+        self.adapters.require(tenant, body["model"])
         self._count(tenant)
         question = body["messages"][-1]["content"]
+        if "tools" in body:
+            return JSONResponse(self._tool_call(tenant, question, body["tools"][0]["function"]))
         streamed = bool(body.get("stream"))
         leaks = self._has(f"chat: {'streams' if streamed else 'answers'} cite everybody")
         leaks |= self._has("chat: a code is looked up everywhere") and "QX" in question
@@ -255,8 +260,7 @@ class Twin:
             }
             for name, quote in found
         ]
-        said = " ".join(message["content"] for message in body["messages"])
-        usage = {"prompt_tokens_details": {"cached_tokens": self._cached(tenant, said, streamed)}}
+        usage = {"prompt_tokens_details": {"cached_tokens": self._cached(tenant, body, streamed)}}
         if not streamed:
             choice = {"message": {"role": "assistant", "content": text}}
             more = self._conversation(tenant, question) if "placeholders" in body else {}
@@ -267,7 +271,7 @@ class Twin:
     def _require(self, body: dict[str, Any], well_formed: bool) -> None:
         if not well_formed:
             quoted = self._has("refusals: they quote the body")
-            raise _RefusedError(400, f"invalid: {body}" if quoted else "invalid_request")
+            raise RefusedError(400, f"invalid: {body}" if quoted else "invalid_request")
 
     def _guarded(self, what: str, streamed: bool, text: str) -> str:
         """Without links, where nothing is broken."""
@@ -284,6 +288,21 @@ class Twin:
         outlives = common or self._has("placeholders: the table outlives its request")
         return mine.get("<EMAIL_ADDRESS_1>", "") if outlives and "<EMAIL" in question else ""
 
+    def _tool_call(self, tenant: str, question: str, function: dict[str, Any]) -> dict[str, Any]:
+        """A call with the one value that the schema allows."""
+        common = self._has("placeholders: tool calls have one table for all")
+        mine = self._vault.setdefault("tools" if common else f"tools {tenant}", {})
+        for found in _EMAIL.findall(question):
+            mine["<EMAIL_ADDRESS_1>"] = found
+        (value,) = function["parameters"]["properties"]["email"]["enum"]
+        outlives = common or self._has(
+            "placeholders: tool calls have a table that outlives its request"
+        )
+        value = mine.get(value, value) if outlives else value
+        call = {"name": function["name"], "arguments": json.dumps({"email": value})}
+        message = {"role": "assistant", "tool_calls": [{"id": "c", "function": call}]}
+        return {"choices": [{"message": message}]}
+
     def _conversation(self, tenant: str, question: str) -> dict[str, Any]:
         name = f"c{len(self._tokens_given)}"
         token = f"ct1.{name}." + "x" * 60
@@ -296,7 +315,7 @@ class Twin:
         wrong_tenant = owner != tenant and not self._has("placeholders: a token opens for anybody")
         everywhere = self._has("placeholders: a token opens every conversation")
         if wrong_tenant or (name != body["conversation"] and not everywhere):
-            raise _RefusedError(403, "invalid_conversation_token")
+            raise RefusedError(403, "invalid_conversation_token")
         return JSONResponse({"data": [{"placeholder": "<EMAIL_ADDRESS_1>", "value": value}]})
 
     def _given(self, token: str, conversation: str) -> tuple[str, str, str]:
@@ -306,7 +325,7 @@ class Twin:
         if self._has("placeholders: the token is not checked") and token:
             known = next(v for k, v in self._tokens_given.items() if k[:6] == token[:6])
         if known is None:
-            raise _RefusedError(403, "invalid_conversation_token")
+            raise RefusedError(403, "invalid_conversation_token")
         return known
 
     def _count(self, tenant: str) -> None:
@@ -319,13 +338,15 @@ class Twin:
         for name in KEYS.values() if everybody else [tenant]:
             self._tokens[name] += 10
 
-    def _cached(self, tenant: str, question: str, streamed: bool) -> int | None:
+    def _cached(self, tenant: str, body: dict[str, Any], streamed: bool) -> int | None:
         if self._has("cached tokens are not reported"):
             return None
         common = self._has("prefix-cache: one tree for all")
         common |= streamed and self._has("prefix-cache: one tree for all that is streamed")
-        space = "" if common else tenant
-        prompt = [*_SYSTEM, *question.split()]
+        model = "" if common else self.adapters.cache_of(tenant, body["model"])
+        space = "" if common else f"{tenant} {model}"
+        said = " ".join(message["content"] for message in body["messages"])
+        prompt = [*_SYSTEM, *said.split()]
         known = self._prefixes.setdefault(space, [])
         hit = max((_common(prompt, earlier) for earlier in known), default=0)
         known.append(prompt)
@@ -342,7 +363,7 @@ def _is_chat(body: dict[str, Any]) -> bool:
     return (
         isinstance(messages, list)
         and all(isinstance(each.get("content"), str) for each in messages)
-        and body.get("model") == "base"
+        and isinstance(body.get("model"), str)
         and isinstance(body.get("max_tokens", 1), int)
     )
 
@@ -358,8 +379,3 @@ def _events(text: str, citations: list[Any], usage: dict[str, Any]) -> Iterator[
     yield f"data: {json.dumps({'choices': [{'delta': {}}], 'citations': citations})}\n\n"
     yield f"data: {json.dumps({'choices': [], 'usage': usage})}\n\n"
     yield "data: [DONE]\n\n"
-
-
-async def _refused(request: Request, error: Exception) -> Response:
-    assert isinstance(error, _RefusedError)
-    return error.reply

@@ -14,6 +14,7 @@ from typing import cast
 from isolation.context import OperatorContext, TenantContext
 from isolation.errors import InvalidApiKeyError
 from isolation.masking.conversations import Conversation, ConversationTokens
+from isolation.masking.json_text import ToolText
 from isolation.namespaces import CacheScope, NamespaceDeriver
 from isolation.sealing import TenantCipher
 from isolation.tenant_id import TenantId
@@ -36,7 +37,8 @@ from serving.control.usage import UsageLedger
 from serving.engine.client import EngineClient
 from serving.engine.tokens import ByteCounter
 from serving.errors import ConcurrencyLimitError
-from serving.gateway.chat import ChatOptions, ChatParts, ChatService
+from serving.gateway.chat import ChatService
+from serving.gateway.chat_parts import ChatOptions, ChatParts
 from serving.gateway.ports import Exporter, Reembedding
 from serving.gateway.refusal import Refusal
 from serving.gateway.runtime import DemoTenant, Readiness, Runtime
@@ -145,6 +147,7 @@ class OwnKeys:
 
 class Vault:
     tripped = 0
+    guards_tool_links = True
 
     def masked_answer(self, ctx: TenantContext) -> Pass:
         return Pass()
@@ -156,6 +159,9 @@ class Vault:
 
     def answer(self, ctx: TenantContext) -> Restoring:
         return Restoring({"<EMAIL_1>": "ada@example.com"})
+
+    def argument(self, ctx: TenantContext) -> Restoring:
+        return self.answer(ctx)
 
     def clean(self, text: str) -> str:
         return text
@@ -170,9 +176,10 @@ class Masked:
 
 class Masker:
     async def mask(
-        self, ctx: TenantContext, texts: Sequence[str], documents: Sequence[str] = ()
+        self, ctx: TenantContext, texts: Sequence[str | ToolText], documents: Sequence[str] = ()
     ) -> Masked:
-        masked = [text.replace("ada@example.com", "<EMAIL_1>") for text in texts]
+        given = [text.text if isinstance(text, ToolText) else text for text in texts]
+        masked = [text.replace("ada@example.com", "<EMAIL_1>") for text in given]
         return Masked(masked, list(documents), Vault())
 
 

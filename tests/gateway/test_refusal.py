@@ -120,16 +120,16 @@ async def test_a_follow_up_is_searched_with_its_own_conversation_and_no_other(
 async def test_a_rewriting_that_remembers_other_conversations_is_caught(
     platform: Platform, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from serving.gateway import chat
+    from serving.gateway import preparing
 
-    right, remembered = chat.question_of, []
+    right, remembered = preparing.question_of, []
 
     def leaky(conversation: Any) -> Question:
         question = right(conversation)
         remembered.append(question.context)
         return Question(question.text, " ".join(remembered))
 
-    monkeypatch.setattr(chat, "question_of", leaky)
+    monkeypatch.setattr(preparing, "question_of", leaky)
     platform.search.similarities = {}
     for key, word in (("key-f", "zephyr0"), ("key-v", "zephyr1")):
         await _ask(platform, key, f"Can I return a {word}?", "Yes.", "and when?")

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from isolation.masking.entities import ENTITIES
 from isolation.masking.findings import Finding, without_overlaps
+from isolation.masking.json_stream import LONGEST_BARE, LONGEST_ESCAPE, JsonStream
 from isolation.masking.output import KINDS, LONGEST
 from isolation.masking.placeholders import Literals, Numbering, joined
 from isolation.masking.vault import Outgoing, RequestVault
@@ -152,7 +153,7 @@ def test_what_may_mean_something_else_stays(written: str) -> None:
 def test_values_are_escaped_in_a_tool_calls_arguments() -> None:
     vault = RequestVault(FJELLVIK, {"<PERSON_1>": 'Ada "the\n1st"\\'})
     arguments = json.dumps({"to": "<PERSON_1>", "cc": ["<PERSON_1>"]})
-    stream = vault.json_stream(FJELLVIK)
+    stream = JsonStream(lambda: vault.argument(FJELLVIK))
     restored = "".join(map(stream.feed, arguments)) + stream.flush()
     assert json.loads(restored) == {"to": 'Ada "the\n1st"\\', "cc": ['Ada "the\n1st"\\']}
 
@@ -226,12 +227,27 @@ def test_a_tool_calls_arguments_stay_json_whatever_the_values_hold(
     written = json.dumps(_with(arguments, None))
     if escaped:
         written = written.replace("<", "\\u003c").replace(">", "\\u003e")
-    stream, out, position = RequestVault(FJELLVIK, values).json_stream(FJELLVIK), [], 0
+    vault = RequestVault(FJELLVIK, values)
+    stream, out, position = JsonStream(lambda: vault.argument(FJELLVIK)), [], 0
     for cut in [*sorted(cut for cut in cuts if cut < len(written)), len(written)]:
         out.append(stream.feed(written[position:cut]))
-        assert len(stream._held) <= stream.longest
         position = cut
     assert json.loads("".join([*out, stream.flush()])) == _with(arguments, table)
+
+
+@given(_ARGUMENTS)
+def test_of_a_tool_calls_arguments_no_more_is_held_back_than_a_placeholder(
+    arguments: object,
+) -> None:
+    """Of arguments in which nothing is replaced."""
+    vault = RequestVault(FJELLVIK, {"<PERSON_1>": "Ada"}, Outgoing((), frozenset(KINDS)))
+    longest = vault.stream(FJELLVIK).longest + LONGEST + LONGEST_BARE + LONGEST_ESCAPE
+    written = json.dumps(_with(arguments, None), ensure_ascii=False).replace("_", "")
+    stream, fed, out = JsonStream(lambda: vault.argument(FJELLVIK)), 0, ""
+    for char in written:
+        fed, out = fed + 1, out + stream.feed(char)
+        assert fed - len(out) <= longest
+    assert out + stream.flush() == written
 
 
 @given(_TEXTS, _TABLES)

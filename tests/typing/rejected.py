@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from isolation.access import UNRESTRICTED
 from isolation.context import OperatorContext, TenantContext
 from isolation.identity import Identity, RegisteredAuthenticator
+from rag.documents import DocumentPage, DocumentVersion, EmbeddedChunk, StoredChunk
 from rag.in_process import SharedKnowledge
 from rag.llama_index.index import TenantIndex
 from rag.sdk import TenantClient
-from rag.store.port import HybridQuery, VectorStore
+from rag.store.port import HybridQuery, TenantCollection, VectorStore
+from rag.store.wrapping import WrappingCollection
 from serving.adapters.leases import AdapterLeases
 from serving.adapters.names import Reference
 from serving.adapters.ports import AdapterRecord, TenantKeyring
@@ -105,3 +109,18 @@ def client_of_a_tenant(client: TenantClient) -> None:
 
 def identity_renamed(identity: Identity) -> None:
     identity.access = UNRESTRICTED  # expect: misc
+
+
+class ForgetsPassages(WrappingCollection):
+    async def stage(self, version: DocumentVersion, chunks: Sequence[EmbeddedChunk]) -> None:
+        await self._inner.stage(version, chunks)
+
+    async def _chunks(self, found: list[StoredChunk]) -> list[StoredChunk]:
+        return found
+
+    async def _page(self, page: DocumentPage) -> DocumentPage:
+        return page
+
+
+def wrapper_that_forgets(own: TenantCollection) -> TenantCollection:
+    return ForgetsPassages(own)  # expect: abstract

@@ -6,7 +6,7 @@ import secrets
 
 from evals.contract.checks import Checks
 from evals.contract.conversation import chat
-from evals.contract.probes import conversation_tokens
+from evals.contract.probes import conversation_tokens, tool_calls
 from evals.contract.target import Pair
 
 _WRITTEN = ("<EMAIL_ADDRESS_1>", "<PERSON_1>", "[EMAIL_ADDRESS_1]", "EMAIL_ADDRESS_1")
@@ -28,4 +28,5 @@ async def probe(pair: Pair, checks: Checks) -> None:
                     secret not in answer.raw,
                     "another conversation's value",
                 )
+    await tool_calls.attack(pair, checks)
     await conversation_tokens.attack(pair, checks)

@@ -6,20 +6,9 @@ prompts token by token. Judged by the engine's own count, not by time: a count d
 
 from __future__ import annotations
 
-import secrets
-
 from evals.contract.checks import Checks
-from evals.contract.conversation import chat
+from evals.contract.conversation import CHANCE, PROMPT_WORDS, chat, unsent_prompt
 from evals.contract.target import Pair, Tenant, UnjudgedError
-
-# Plain things: a name or a number would be masked, and two masked prompts begin alike.
-_WORDS = (
-    *("table", "window", "paper", "bottle", "garden", "pencil", "basket", "candle", "carpet"),
-    *("hammer", "ladder", "mirror", "pillow", "saddle", "ticket", "button"),
-)
-_LENGTH = 60
-# Two random prompts may begin alike by chance; a hit on the twin is five times as long.
-_CHANCE = 12
 
 
 async def probe(pair: Pair, checks: Checks) -> None:
@@ -31,23 +20,19 @@ async def probe(pair: Pair, checks: Checks) -> None:
 
 async def _twins(victim: Tenant, attacker: Tenant, stream: bool, checks: Checks) -> None:
     # The attacker's own prefixes (system text, turn markers) are warm before it is measured.
-    await _cached(attacker, _prompt(), stream)
-    usual = await _cached(attacker, _prompt(), stream)
-    twin = _prompt()
+    await _cached(attacker, unsent_prompt(), stream)
+    usual = await _cached(attacker, unsent_prompt(), stream)
+    twin = unsent_prompt()
     first = await _cached(victim, twin, stream)
     again = await _cached(victim, twin, stream)
     seen = f"{first} tokens cached at first, {again} when repeated"
-    if checks.control("a tenant hits its own prefix", again >= first + _LENGTH // 2, seen):
+    if checks.control("a tenant hits its own prefix", again >= first + PROMPT_WORDS // 2, seen):
         stolen = await _cached(attacker, twin, stream)
         checks.boundary(
             "the twin of a foreign prompt hits nothing",
-            stolen <= usual + _CHANCE,
+            stolen <= usual + CHANCE,
             f"{stolen} tokens cached, {usual} for a prompt that nobody sent",
         )
-
-
-def _prompt() -> str:
-    return " ".join(secrets.choice(_WORDS) for _ in range(_LENGTH))
 
 
 async def _cached(tenant: Tenant, prompt: str, stream: bool) -> int:

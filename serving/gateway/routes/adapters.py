@@ -16,13 +16,14 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
 from isolation.context import require_unrestricted
-from isolation.errors import InvalidRequestError
+from isolation.errors import BulkheadError, InvalidRequestError
 from isolation.tenant_id import tenant_id
 from serving.adapters.checks import Upload
 from serving.adapters.errors import AdapterNotFoundError
 from serving.adapters.manifest import decoded
 from serving.adapters.names import parse_reference
 from serving.adapters.ports import AdapterRecord
+from serving.adapters.registry import AdapterRegistry
 from serving.gateway.adapter_form import read_adapter_form
 from serving.gateway.dependencies import Operator, Parts, Tenant
 from serving.gateway.runtime import AdapterParts
@@ -59,8 +60,9 @@ async def add_adapter(request: Request, ctx: Tenant, adapters: Adapters) -> dict
 
 @router.get("/v1/adapters")
 async def list_adapters(ctx: Tenant, adapters: Adapters) -> dict[str, Any]:
-    """All versions of the tenant's adapters, revoked ones too."""
-    return _list(await adapters.registry.of(ctx).versions())
+    """All versions of the tenant's adapters, revoked ones too, and what an upload must fit."""
+    listed = _list(await adapters.registry.of(ctx).versions())
+    return listed | {"accepts": _accepted(adapters.registry)}
 
 
 # A path, so that what is no name gets the same answer as what is nobody's.
@@ -129,6 +131,22 @@ def _metrics(text: str) -> dict[str, float]:
         if not number or not math.isfinite(value) or len(name) > 64:
             raise InvalidRequestError("metrics: a JSON object of numbers.", param="metrics")
     return metrics
+
+
+def _accepted(registry: AdapterRegistry) -> dict[str, Any] | None:
+    """None where the platform does not know its base model: then it takes no upload either."""
+    try:
+        base = registry.base()
+    except BulkheadError:
+        return None
+    return {
+        "base_model": base.name,
+        "layers": base.layers,
+        "modules": base.shapes,
+        "rank": registry.limits.rank,
+        "bytes": registry.limits.bytes,
+        "versions": registry.limits.versions,
+    }
 
 
 def _list(records: Sequence[AdapterRecord]) -> dict[str, Any]:

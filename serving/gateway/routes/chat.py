@@ -16,7 +16,7 @@ from starlette.responses import Response
 from isolation.errors import RequestRefusedError
 from serving.engine.client import TokenUsage
 from serving.errors import EngineUnavailableError
-from serving.gateway.answer import AnswerEnd, AnswerPart, AnswerText
+from serving.gateway.answer import AnswerCall, AnswerEnd, AnswerPart, AnswerText
 from serving.gateway.bodies import read_body
 from serving.gateway.chat_request import ChatRequest, parse_chat_request
 from serving.gateway.dependencies import Parts, Tenant
@@ -59,15 +59,19 @@ class _Frame:
     async def whole(self, answer: AsyncGenerator[AnswerPart, None]) -> bytes:
         """A `chat.completion`."""
         text: list[str] = []
+        calls: list[dict[str, Any]] = []
         async with aclosing(answer) as parts:
             async for part in parts:
                 if isinstance(part, AnswerText):
                     text.append(part.text)
+                elif isinstance(part, AnswerCall):
+                    _add(calls, part)
                 else:
                     end = part
+        message = {"role": "assistant", "content": "".join(text) or (None if calls else "")}
         choice = {
             "index": 0,
-            "message": {"role": "assistant", "content": "".join(text)},
+            "message": message | ({"tool_calls": calls} if calls else {}),
             "finish_reason": end.finish_reason,
         }
         body = self._common | {
@@ -103,6 +107,8 @@ class _Frame:
     def _of(self, part: AnswerPart) -> list[bytes]:
         if isinstance(part, AnswerText):
             return [self._chunk({"content": part.text})]
+        if isinstance(part, AnswerCall):
+            return [self._chunk({"tool_calls": [{"index": part.index} | _call(part)]})]
         return self._end(part)
 
     def _end(self, end: AnswerEnd) -> list[bytes]:
@@ -119,11 +125,26 @@ class _Frame:
         return [last, _event(usage)]
 
     def _chunk(
-        self, delta: dict[str, str], *, finish_reason: str | None = None, **more: Any
+        self, delta: dict[str, Any], *, finish_reason: str | None = None, **more: Any
     ) -> bytes:
         choice = {"index": 0, "delta": delta, "finish_reason": finish_reason}
         body = self._common | {"object": "chat.completion.chunk", "choices": [choice], **more}
         return _event(body)
+
+
+def _call(part: AnswerCall) -> dict[str, Any]:
+    """A call, or the next piece of its arguments."""
+    if not part.id:
+        return {"function": {"arguments": part.arguments}}
+    function = {"name": part.name, "arguments": part.arguments}
+    return {"id": part.id, "type": "function", "function": function}
+
+
+def _add(calls: list[dict[str, Any]], part: AnswerCall) -> None:
+    if part.id:
+        calls.append(_call(part))
+    else:
+        calls[part.index]["function"]["arguments"] += part.arguments
 
 
 def _conversation(end: AnswerEnd) -> dict[str, Any]:
