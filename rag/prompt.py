@@ -79,7 +79,8 @@ def assemble(
     for passage in passages:
         require_same_tenant(ctx, passage.tenant_id, "the prompt")
     sources = fitting(passages, token_budget=token_budget, count_tokens=count_tokens)
-    return Prompt(lay_out(conversation, [source.text for source in sources], system), sources)
+    texts = [source.text for source in sources]
+    return Prompt(lay_out(conversation, texts, system=system), sources)
 
 
 def fitting(
@@ -90,7 +91,7 @@ def fitting(
 
 
 def lay_out(
-    conversation: Sequence[Message], sources: Sequence[str], system: Sequence[str] = ()
+    conversation: Sequence[Message], sources: Sequence[str], *, system: Sequence[str] = ()
 ) -> list[Message]:
     """The prompt's messages, as the model sees them; an adapter is trained on nothing else."""
     *earlier, question = up_to_question(conversation)

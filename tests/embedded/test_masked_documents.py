@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from evals.performance.hashed_embedder import HashedEmbedder
@@ -28,7 +29,8 @@ from rag.export import DocumentBegins, Exporter
 from rag.reembed import Progress
 from rag.retrieval.follow_up import Question
 from rag.transfer import TenantTransfer
-from serving.embedded.core import Core, open_core
+from serving.embedded.core import Core, open_core, runtime_without_engine
+from serving.gateway.app import create_app
 from tests.embedded.killed import new, old, settings
 
 ACME, BIRCH = tenant_for_tests("acme"), tenant_for_tests("birch")
@@ -251,3 +253,21 @@ async def test_an_export_is_in_clear_and_an_archive_comes_back_masked(
     assert NAMES["acme"] in found.text
     assert NAMES["acme"] not in found.masked.text
     assert len(rows(core)) == 1
+
+
+async def test_a_search_gives_what_a_model_gets_to_whoever_asks_for_it(core: Core) -> None:
+    await put(core, ACME, MASKED)
+    key = await core.registry.issue_key(core.operator, tenant_id("acme"))
+    transport = httpx.ASGITransport(create_app(runtime_without_engine(core)))
+    headers = {"Authorization": f"Bearer {key.text}"}
+    async with httpx.AsyncClient(
+        transport=transport, base_url="http://127.0.0.1", headers=headers
+    ) as own:
+        texts = []
+        for masked in (False, True):
+            body = {"query": "refund of the tent", "masked": masked}
+            (hit,) = (await own.post("/v1/search", json=body)).json()["data"]
+            texts.append(hit["text"])
+    assert NAMES["acme"] in texts[0]
+    assert NAMES["acme"] not in texts[1]
+    assert "<PERSON_1>" in texts[1]
