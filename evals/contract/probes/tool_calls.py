@@ -15,7 +15,7 @@ from evals.contract.conversation import chat_body
 from evals.contract.target import Pair, Tenant
 
 # A grammar allows white space, and a small model may like it.
-_SAMPLING = {"max_tokens": 160, "frequency_penalty": 1.0}
+_SAMPLING = {"max_tokens": 200, "frequency_penalty": 2.0, "stop": ["</tool_call>"]}
 
 
 async def attack(pair: Pair, checks: Checks) -> None:
