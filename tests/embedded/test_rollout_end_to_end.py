@@ -13,12 +13,14 @@ from typing import Any
 import httpx
 import pytest
 
+from evals.adapter_files import read_files
 from tests.adapters.files import write
 from tests.embedded.conftest import Gateway, gateway_in
 
 pytestmark = pytest.mark.engine
 
 PATH = "/v1/adapters/support/rollouts"
+OPERATOR = "operator-of-the-rollouts-test-0123456789"
 # Times of a busy machine decide nothing here.
 GATES = {
     "minimum_requests": 10,
@@ -38,10 +40,10 @@ class Shop:
     key: str
     says: dict[int, str]
 
-    def call(self, method: str, path: str, body: Any = None) -> Any:
+    def call(self, method: str, path: str, body: Any = None, **form: Any) -> Any:
         headers = {"Authorization": f"Bearer {self.key}"}
         url = self.gateway.url + path
-        reply = httpx.request(method, url, json=body, headers=headers, timeout=120)
+        reply = httpx.request(method, url, json=body, headers=headers, timeout=120, **form)
         assert reply.is_success, reply.text
         return reply.json()
 
@@ -97,30 +99,31 @@ def shop(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Generato
     """A platform with one tenant, and three versions of its adapter that can be told apart."""
     folder = tmp_path_factory.mktemp("rollout")
     off = {"masking": "off", "retrieval": "off"}
-    gateway = gateway_in(folder, model_path=str(tiny_model), **off)
+    gateway = gateway_in(folder, model_path=str(tiny_model), admin_key=OPERATOR, **off)
     gateway.start()
     try:
         gateway.until("/readyz")
-        gateway.cli("tenant", "add", "acme")
-        shop = Shop(gateway, gateway.cli("key", "issue", "acme").stdout.strip(), {})
-        _fill(shop, folder)
-        yield shop
+        yield _opened(gateway, folder)
     finally:
         stopped = gateway.stop()
     assert stopped == 0
 
 
-def _fill(shop: Shop, folder: Path) -> None:
+def _opened(gateway: Gateway, folder: Path) -> Shop:
     """Random weights say anything: what says nothing, or what another version says, is no use."""
+    operator = Shop(gateway, OPERATOR, {})
+    operator.call("POST", "/admin/v1/tenants", {"id": "acme", "tier": "business"})
+    key = operator.call("POST", "/admin/v1/keys", {"tenant_id": "acme"})["api_key"]
+    shop = Shop(gateway, key, {})
     for number in range(1, 13):
-        files = str(write(folder / f"v{number}", seed=number).folder)
-        added = shop.gateway.cli("adapter", "add", "acme", "support", files)
-        assert added.returncode == 0, added.stderr
+        upload = write(folder / f"v{number}", seed=number).folder
+        form = [("files", item) for item in read_files(upload).items()]
+        shop.call("POST", "/v1/adapters", data={"name": "support"}, files=form)
         said = shop.answer(f"support@{number}")
         if said.strip() and said not in shop.says.values():
             shop.says[number] = said
         if len(shop.says) == 3:
-            return
+            return shop
     pytest.fail("no three versions can be told apart")
 
 
