@@ -13,6 +13,7 @@
         ├── RestrictedKeyError         403
         ├── ParameterNotAllowedError   400
         ├── ContentBlockedError        400
+        ├── AnswerBlockedError         403
         └── InvalidRequestError        400
 
 Other packages hang their own errors under `BulkheadError` or `RequestRefusedError`. A message
@@ -168,6 +169,20 @@ class ContentBlockedError(RequestRefusedError):
             f"The message holds what must not be sent here ({', '.join(kinds)}). "
             "Remove it and send the message again.",
             param="messages",
+        )
+
+
+class AnswerBlockedError(RequestRefusedError):
+    """The answer held personal data that was in nothing the request was given, of a kind that ends
+    an answer by the tenant's masking policy. A stream that has begun ends with this error."""
+
+    code = "answer_blocked"
+    status = 403
+
+    def __init__(self, kind: str) -> None:
+        super().__init__(
+            f"The answer held what must not leave ({kind}), and was ended. "
+            "Ask again, or in other words."
         )
 
 

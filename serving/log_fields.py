@@ -16,7 +16,7 @@ from typing import Any
 _NAMES = frozenset(
     {
         *("at", "code", "error", "kind", "level", "process", "ref", "request", "route", "tenant"),
-        "timestamp",
+        *("timestamp", "trace"),
     }
 )
 _NAME = re.compile(r"[A-Za-z0-9_./:{}<>+-]{1,200}")

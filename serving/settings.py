@@ -98,6 +98,8 @@ class Settings(BaseSettings):
     parse_memory_bytes: int = Field(1_000_000_000, ge=100_000_000)
     parsers: int = Field(2, ge=1, le=64)
 
+    trace_context: Literal["ignored", "taken"] = "ignored"
+
     demo: Path | None = None
 
     @classmethod

@@ -13,11 +13,11 @@ settings.register_profile("bulkhead", deadline=None)
 settings.load_profile("bulkhead")
 
 # Each takes a minute to make, so the tests that share one run in one process.
-_SHARED = ("local_engine", "lora_worker", "gateway")
+_SHARED = ("local_engine", "changed_engine", "gateway")
 # The slow ones first, so that no process is left alone with one at the end.
 _SLOW = ("tests/gpu/", "tests/engine/", "tests/embedded/", "tests/evals/")
 # Their tests share nothing, and some take long.
-_APART = ("tests/embedded/test_commands.py", "tests/engine/test_adapter_state.py")
+_APART = ("tests/embedded/test_commands.py",)
 
 
 @pytest.hookimpl(tryfirst=True)

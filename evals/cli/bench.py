@@ -11,6 +11,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 from evals.cli import quality
+from evals.cli.bench_adapters import adapters
 from evals.cli.bench_engine import engine
 from evals.cli.bench_engine_cache import engine_cache
 from evals.cli.bench_ingest import ingest
@@ -26,6 +27,7 @@ from serving.cli.output import err, fail, out
 
 app = typer.Typer(help="Benchmarks; results are JSON with machine, versions and date.")
 app.command()(masking)
+app.command()(adapters)
 app.command()(retrieval)
 app.command()(ingest)
 app.command()(engine)

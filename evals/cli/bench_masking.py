@@ -9,8 +9,6 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from evals.privacy.first_token import Gateway
-from evals.privacy.masking import Plan, measure
 from evals.report import write
 from serving.cli.output import err, fail, out
 
@@ -32,6 +30,10 @@ def masking(
 
     The exit status is 1 where a threshold is missed.
     """
+    # Here and not above: they bring Presidio, and every benchmark would load it.
+    from evals.privacy.first_token import Gateway
+    from evals.privacy.masking import Plan, measure
+
     target = None if gateway is None else Gateway(gateway, os.environ.get("BULKHEAD_ADMIN_KEY", ""))
     with err.status("starting") as status:
         result = measure(Plan(messages, clean, seed, data, target), status.update)

@@ -17,7 +17,7 @@ from serving.logs import log_to
 
 
 def leakage(
-    attacks: Annotated[int, typer.Option(min=100, help="On store, catalogue, search.")] = 12_000,
+    attacks: Annotated[int, typer.Option(min=100, help="On store, catalogue, search.")] = 12_600,
     route_attacks: Annotated[int, typer.Option(min=70, help="On the gateway's routes.")] = 1_500,
     crowd_attacks: Annotated[
         int, typer.Option(min=100, help="While all tenants of the crowd read and write.")

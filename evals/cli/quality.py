@@ -9,8 +9,6 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from evals.quality.corpora import ForeignHitError
-from evals.quality.retrieval import measure
 from evals.report import write
 from serving.cli.output import err, fail, out
 
@@ -32,6 +30,10 @@ def command(
         err.print("No --data: the support articles are left out, and the demo merchants remain.")
     elif not all((data / name).is_file() for name in ("documents.jsonl", "questions.jsonl")):
         raise typer.BadParameter("--data has no documents.jsonl and questions.jsonl.")
+    # Here and not above: they bring LlamaIndex's readers, and every benchmark would load them.
+    from evals.quality.corpora import ForeignHitError
+    from evals.quality.retrieval import measure
+
     try:
         with err.status("starting") as status:
             result = asyncio.run(measure(merchants, data, most, status.update))

@@ -45,7 +45,7 @@ METHOD = {
 class Plan:
     """Sizes. `attacks`: on the parts. `twin_attacks`: of each class, on each twin."""
 
-    attacks: int = 12_000
+    attacks: int = 12_600
     route_attacks: int = 1_500
     crowd_attacks: int = 10_000
     crowd_tenants: int = 50

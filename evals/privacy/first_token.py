@@ -22,9 +22,15 @@ _TEXT = (
     "Returns are taken back within 30 days. Maria Lopez, 24 Elm Street in Denver, answers on "
     "+1 303 555 0100 or at returns@example.com, and says when the money for a return comes."
 )
+# Nothing of them is masked. What is masked becomes the same placeholders each time, and a question
+# that begins with it would be a prefix that the engine has already.
+_GOODS = (
+    *("kettle", "lamp", "tent", "rope", "jacket", "stove", "charger", "mirror", "helmet", "basket"),
+    *("blanket", "speaker", "ladder", "bottle", "wallet", "pillow", "scooter", "teapot", "hammock"),
+)
 _QUESTION = (
-    "I am Ada Lind, order {0}, and I live at 7 Elm Street in Denver, CO 80279. How many days do I "
-    "have for returns, and who answers me? Call me on +1 303 555 {1:04}."
+    "It is about a {2}: I am Ada Lind, order {0}, and I live at 7 Elm Street in Denver, CO 80279. "
+    "How many days do I have for returns, and who answers me? Call me on +1 303 555 {1:04}."
 )
 
 
@@ -91,7 +97,8 @@ async def _tenant(client: httpx.AsyncClient, name: str, policy: dict[str, Any]) 
 
 async def _first(client: httpx.AsyncClient, key: str, number: int) -> float:
     """Seconds until the first text of an answer."""
-    asked = _QUESTION.format(secrets.token_hex(4), number)
+    goods = ", a ".join(secrets.SystemRandom().sample(_GOODS, 3))
+    asked = _QUESTION.format(secrets.token_hex(4), number, goods)
     body = {"model": "base", "messages": [{"role": "user", "content": asked}], "stream": True}
     headers = {"Authorization": f"Bearer {key}"}
     begun = time.perf_counter()

@@ -16,11 +16,16 @@ from typing import Any
 
 import psutil
 
+from isolation.guard.links import LinkGuard
 from isolation.masking.detector import PresidioDetector
 from isolation.masking.entities import VERSION
 from isolation.masking.findings import Analyzer
+from isolation.masking.masker import Masker
+from isolation.masking.policy import StandardPolicies
 from isolation.masking.threaded import Threaded
 from isolation.masking.workers import DetectorWorkers
+from isolation.streaming import Chain
+from isolation.testing.contexts import tenant_for_tests
 
 _STREAMS, _TURNS = 8, 25
 _TICK = 0.001
@@ -40,7 +45,8 @@ def measured() -> dict[str, Any]:
 
 
 async def measure() -> dict[str, Any]:
-    """Gaps between the ticks of a loop while 8 callers have turns of 200 characters analysed."""
+    """Gaps between the ticks of a loop while 8 streams have turns of 200 characters masked and
+    answers restored."""
     idle = await _gaps(asyncio.sleep(0.5))
     workers = await DetectorWorkers.start(1)
     in_process = await _gaps(_busy(workers))
@@ -61,9 +67,18 @@ async def measure() -> dict[str, Any]:
 
 
 async def _busy(analyzer: Analyzer) -> None:
+    """Every turn is masked, and an answer restored and guarded, a word at a time."""
+    masker, guard = Masker(analyzer, StandardPolicies()), LinkGuard()
+    ctx = tenant_for_tests("bench")
+
     async def stream(number: int) -> None:
         for turn in range(_TURNS):
-            await analyzer.find(f"{_TEXT}{number:02}{turn:02}.", None)
+            masked = await masker.mask(ctx, [f"{_TEXT}{number:02}{turn:02}."])
+            out = Chain([masked.vault.answer(ctx), guard.stream()])
+            for word in f"{masked.texts[0]} {masked.texts[0]}".split(" "):
+                out.feed(f"{word} ")
+                await asyncio.sleep(0)
+            out.flush()
 
     await asyncio.gather(*(stream(number) for number in range(_STREAMS)))
 

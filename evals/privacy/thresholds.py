@@ -41,8 +41,9 @@ def judged(result: dict[str, Any]) -> list[dict[str, Any]]:
         masked = result["goods"]["ours"]["masked"]["value"]
         rows.append(_row("product names and prices masked", masked, 0.0, most=True))
     times = result["turn_of_200_characters"]
-    limit = min(_MILLISECONDS, times["stock"]["p50_ms"])
-    rows.append(_row("a turn of 200 characters, p50 ms", times["ours"]["p50_ms"], limit, most=True))
+    ours, stock = times["ours"]["p50_ms"], times["stock"]["p50_ms"]
+    rows.append(_row("a turn of 200 characters, p50 ms", ours, _MILLISECONDS, most=True))
+    rows.append(_row("the same, against stock Presidio's", ours, stock, most=True))
     gap = result["event_loop"]["in_a_process"]["max_gap_ms"]
     rows.append(_row("longest gap of the event loop, ms", gap, _GAP, most=True))
     added = result["context"]["added_ms"]

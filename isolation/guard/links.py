@@ -28,6 +28,8 @@ _LONGEST_PREFIX = max(len(text) for text in _PREFIXES)
 _URL_END = re.compile(r"[\s<>\"'`()]")
 _TRAILING = ".,;:!?]}*_|~"
 _TAG = re.compile(r"<[A-Za-z/!?]")
+# `<PERSON_1>` is no element of HTML and has no attribute: whoever asked to keep it gets it.
+_PLACEHOLDER = re.compile(r"[A-Z][A-Z_]{1,40}_[0-9]{1,6}")
 _ENTITY = re.compile(r"&(#|[A-Za-z][A-Za-z0-9]*;)")
 _ENTITY_SO_FAR = re.compile(r"&[A-Za-z0-9]*")
 _PLAIN_URL = re.compile(r"https?://[a-z0-9.-]+(:\d+)?([/?#]|$)", re.IGNORECASE | re.ASCII)
@@ -142,7 +144,8 @@ class LinkScanner:
         end = self._held.find(">", 0, _LONGEST_TAG)
         if end >= 0:
             content = self._held[1:end]
-            return end + 1, f"<{content}>" if self._is_allowed(content) else ""
+            kept = _PLACEHOLDER.fullmatch(content) or self._is_allowed(content)
+            return end + 1, f"<{content}>" if kept else ""
         if len(self._held) < _LONGEST_TAG and not self._ended:
             return None
         return 1, "< "  # with the space it is no tag, whatever comes

@@ -139,6 +139,7 @@ class _Request:
             policy.canaries,
             policy.acted_on(Direction.tools, Action.block),
             policy.tool_links is ToolLinks.removed,
+            policy.acted_on(Direction.output, Action.block) & {*KINDS},
         )
         return RequestVault(ctx, self._numbering.values(), outgoing)
 

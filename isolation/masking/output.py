@@ -3,6 +3,8 @@
 A model may have it from its training, or from a state that it should not share. What has a form of
 its own is looked for: e-mail addresses, IBANs, cards, social security and international phone
 numbers. What the conversation or the passages hold may be repeated.
+
+A value of a kind that is masked is removed; one of a kind that is blocked ends the answer.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
+from isolation.errors import AnswerBlockedError
 from isolation.masking.rules.checksums import IBAN_LENGTHS, iban, luhn
 
 REMOVED = "[removed]"
@@ -26,12 +29,21 @@ _NOT_COUNTED = re.compile(r"[^\w@]|_")
 
 class ForeignDataGuard:
     """A `StreamTransform`. `given`: every text that went into the request; `kinds`: what to look
-    for. Words with a digit or an @ are held back until the run of them is over, or is `LONGEST`."""
+    for and remove; `blocked`: what to look for and end the answer at. Words with a digit or an @
+    are held back until the run of them is over, or is `LONGEST`.
 
-    def __init__(self, given: Sequence[str], kinds: Iterable[str]) -> None:
+    Raises:
+        AnswerBlockedError: from `feed` and `flush`; nothing of the value has left.
+    """
+
+    def __init__(
+        self, given: Sequence[str], kinds: Iterable[str], blocked: Iterable[str] = ()
+    ) -> None:
         self._given = given
         self._known: str | None = None
-        self._finders = [_FINDERS[kind] for kind in KINDS if kind in set(kinds)]
+        self._blocked = frozenset(blocked)
+        looked_for = self._blocked.union(kinds)
+        self._finders = [(kind, _FINDERS[kind]) for kind in KINDS if kind in looked_for]
         self._held = ""
         self._too_long = False  # inside a word that is longer than LONGEST
 
@@ -70,9 +82,11 @@ class ForeignDataGuard:
 
     def _released(self) -> str:
         text, self._held = self._held, ""
-        for find in self._finders:
+        for kind, find in self._finders:
             for start, end in reversed(list(find(text))):
                 if not self._is_given(text[start:end]):
+                    if kind in self._blocked:
+                        raise AnswerBlockedError(kind)
                     text = text[:start] + REMOVED + text[end:]
         return text
 

@@ -13,6 +13,7 @@ from isolation.context import TenantContext, require_tenant
 from isolation.errors import ContentBlockedError
 from isolation.masking.entities import ENTITIES
 from isolation.masking.findings import Finding, without_overlaps
+from isolation.masking.output import KINDS
 from isolation.masking.own_patterns import OwnPattern, find_own
 
 _MOST_PATTERNS, _MOST_ALLOWED, _MOST_CANARIES = 50, 2_000, 100
@@ -98,8 +99,9 @@ class MaskingPolicy(BaseModel):
         for direction in Direction:
             if not known.issuperset(self._rules(direction)):
                 raise ValueError(f"{direction}: unknown kind; choose of {', '.join(sorted(known))}")
-        if Action.block in self.output.values():
-            raise ValueError("output: an answer that has begun cannot be blocked; choose mask")
+        blocked = {kind for kind, action in self.output.items() if action is Action.block}
+        if not blocked.issubset({"default", *KINDS}):
+            raise ValueError(f"output: only {', '.join(KINDS)} can be blocked in an answer")
         return self
 
     @property

@@ -17,14 +17,16 @@ from isolation.tenant_id import TenantId
 @dataclass(frozen=True, slots=True)
 class Outgoing:
     """What an answer is held against. given: every text of the request. kinds: of personal data
-    that must be in one of them. canaries: what must not leave at all. never_to_tools: kinds whose
-    values are in no tool call. tool_links: whether links in tool calls are the guard's too."""
+    that must be in one of them, and is removed else. blocked: kinds that end the answer instead.
+    canaries: what must not leave at all. never_to_tools: kinds whose values are in no tool call.
+    tool_links: whether links in tool calls are the guard's too."""
 
     given: Sequence[str] = ()
     kinds: frozenset[str] = frozenset()
     canaries: frozenset[str] = frozenset()
     never_to_tools: frozenset[str] = frozenset()
     tool_links: bool = True
+    blocked: frozenset[str] = frozenset()
 
 
 class RequestVault:
@@ -85,7 +87,7 @@ class RequestVault:
         return await tokens.issue(ctx, name, self._values)
 
     def _foreign(self) -> ForeignDataGuard:
-        return ForeignDataGuard(self._outgoing.given, self._outgoing.kinds)
+        return ForeignDataGuard(self._outgoing.given, self._outgoing.kinds, self._outgoing.blocked)
 
     def clean(self, text: str) -> str:
         """A source that is shown as it is, without canaries."""

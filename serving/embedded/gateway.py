@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from isolation.guard.links import LinkGuard
@@ -26,6 +28,7 @@ from serving.metering.metrics import Metrics
 from serving.rollout.trials import Trials
 from serving.scheduler.queue import FairQueue
 from serving.settings import Settings
+from serving.tracing import Traces, open_traces
 
 
 @asynccontextmanager
@@ -71,13 +74,21 @@ async def open_gateway(
         )
         chat = ChatService(parts, _options(settings))
         stack.push_async_callback(chat.close)
-        yield runtime_of(
+        traces = _traces(settings)
+        stack.push_async_callback(traces.close)
+        runtime = runtime_of(
             core,
             chat=chat,
             metrics=metrics,
             readiness=lambda: Readiness(engine.ready, engine.detail),
             demo=demo,
         )
+        yield replace(runtime, traces=traces)
+
+
+def _traces(settings: Settings) -> Traces:
+    key = derived_key(settings, "tenants in traces")
+    return open_traces(os.environ, key, takes_context=settings.trace_context == "taken")
 
 
 async def _models(

@@ -23,6 +23,7 @@ from serving.gateway.shadows import Shadows
 from serving.gateway.trial import Watched
 from serving.metering.meter import Meter
 from serving.rollout.figures import ArmFigures
+from serving.tracing import NO_TRACE, RequestTrace
 
 log = structlog.get_logger(__name__)
 
@@ -59,8 +60,12 @@ class TenantChat:
         self._preparing = Preparing(ctx, parts, options)
         self._generating = Generating(ctx, parts, options)
 
-    async def answer(self, request: ChatRequest) -> AsyncGenerator[AnswerPart, None]:
+    async def answer(
+        self, request: ChatRequest, trace: RequestTrace = NO_TRACE
+    ) -> AsyncGenerator[AnswerPart, None]:
         """The answer, piece by piece. Closing the generator stops the engine.
+
+        trace: where its steps are told.
 
         Raises:
             RequestRefusedError: the request is refused; always before the first piece, except
@@ -68,7 +73,7 @@ class TenantChat:
         """
         model = await self._model(request)
         engine = self._parts.engine()
-        meter = Meter(self._ctx, secrets.token_hex(16), model.name)
+        meter = Meter(self._ctx, secrets.token_hex(16), model.name, trace)
         watched = Watched(meter)
         async with self._parts.limiter.of(self._ctx).slot(meter.request_id):
             try:

@@ -42,17 +42,19 @@ class Generating:
         out = self._outward(prepared, meter)
         deadline = time.monotonic() + self._options.queue_seconds
         queue = self._parts.queue.of(self._ctx)
-        async with queue.turn(prompt_tokens=prepared.prompt_tokens, deadline=deadline) as turn:
-            watched.began(prepared.vault)
-            async with model.lease(deadline) as lease:
-                meter.started()
-                stream = self._stream(engine, lease, prepared.job, meter)
-                async with aclosing(stream) as deltas:
-                    async for delta in deltas:
-                        if delta.generated:
-                            turn.charge(output_tokens=1)
-                        for piece in out.feed(delta):
-                            yield piece
+        with meter.step("queue") as waiting:
+            async with queue.turn(prompt_tokens=prepared.prompt_tokens, deadline=deadline) as turn:
+                watched.began(prepared.vault)
+                async with model.lease(deadline) as lease:
+                    meter.started()
+                    waiting.end()
+                    stream = self._stream(engine, lease, prepared.job, meter)
+                    async with aclosing(stream) as deltas:
+                        async for delta in deltas:
+                            if delta.generated:
+                                turn.charge(output_tokens=1)
+                            for piece in out.feed(delta):
+                                yield piece
         for piece in out.flush():
             yield piece
         watched.said()
@@ -85,13 +87,16 @@ class Generating:
 
 async def _metered(engine: TenantEngine, job: Job, meter: Meter) -> AsyncGenerator[Delta, None]:
     """The job's pieces. Left early, it still says what it cost: the engine tells when it ended."""
-    try:
-        async with aclosing(engine.stream(job)) as deltas:
-            async for delta in deltas:
-                meter.saw(delta)
-                yield delta
-    except EngineUnavailableError:
-        raise
-    except BaseException:
-        meter.settled(await engine.settle(job))
-        raise
+    with meter.step("engine") as step:
+        try:
+            async with aclosing(engine.stream(job)) as deltas:
+                async for delta in deltas:
+                    meter.saw(delta)
+                    yield delta
+        except EngineUnavailableError:
+            raise
+        except BaseException:
+            meter.settled(await engine.settle(job))
+            raise
+        finally:
+            meter.told(step)

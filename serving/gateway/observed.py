@@ -1,13 +1,16 @@
-"""Around the application: a log line and a measurement for each request, none of its content."""
+"""Around the application: a log line, a measurement and a trace for each request, none of its
+content."""
 
 from __future__ import annotations
 
 import time
 
 import structlog
+from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serving.metering.metrics import Metrics
+from serving.tracing import RequestTrace, Traces
 
 _log = structlog.get_logger(__name__)
 
@@ -19,15 +22,18 @@ class Observed:
     because the server would log its text.
     """
 
-    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+    def __init__(self, app: ASGIApp, metrics: Metrics, traces: Traces) -> None:
         self._app = app
         self._metrics = metrics
+        self._traces = traces
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         status, begun = 0, time.monotonic()
+        trace = self._traces.request(Headers(scope=scope))
+        scope.setdefault("state", {})["trace"] = trace
 
         async def watched(message: Message) -> None:
             nonlocal status
@@ -42,11 +48,13 @@ class Observed:
                 raise
             _log.error("request.broke_off", error=type(error).__name__)
         finally:
-            self._note(scope, status or 499, time.monotonic() - begun)
+            self._note(scope, status or 499, time.monotonic() - begun, trace)
 
-    def _note(self, scope: Scope, status: int, seconds: float) -> None:
+    def _note(self, scope: Scope, status: int, seconds: float, trace: RequestTrace) -> None:
         # The route's pattern, not the path: ids are the tenant's own.
         route = getattr(scope.get("route"), "path", "unknown")
+        tenant = scope["state"].get("tenant")
+        trace.answered(scope["method"], route, status, tenant)
         self._metrics.requests.labels(route, str(status)).inc()
         self._metrics.seconds.labels(route).observe(seconds)
         if route not in ("/healthz", "/readyz", "/metrics"):
@@ -56,5 +64,6 @@ class Observed:
                 route=route,
                 status=status,
                 ms=round(seconds * 1000, 1),
-                tenant=scope.get("state", {}).get("tenant"),
+                tenant=tenant,
+                **({} if trace.id is None else {"trace": trace.id}),
             )

@@ -63,13 +63,15 @@ class Preparing:
         # The original text: the search stays inside the gateway, and a placeholder finds nothing.
         question = question_of(up_to_question(conversation))
         talk = self._parts.retriever is None or is_small_talk(question.text)
-        passages = [] if talk else await self._retrieve(question)
+        passages = [] if talk else await self._retrieve(question, meter)
         # What no document holds, a tool may know, or has told already.
         asks_tools = bool(tools) or conversation[-1].role == "tool"
         if not talk and not asks_tools and (said := self._refused(question, passages)):
             return said
         model.prefetch()
-        chat = await self._masked(conversation, passages, tools)
+        with meter.step("masking") as step:
+            step.note(texts=len(conversation), passages=len(passages))
+            chat = await self._masked(conversation, passages, tools)
         return self._assembled(request, chat, passages, meter)
 
     def _offered(self, request: ChatRequest) -> Tools:
@@ -113,10 +115,14 @@ class Preparing:
         job = self._job(request, form.messages(prompt.messages), chat.tools, meter)
         return Prepared(job, prompt_tokens, sources, chat.vault, kept)
 
-    async def _retrieve(self, question: Question) -> list[Passage]:
+    async def _retrieve(self, question: Question, meter: Meter) -> list[Passage]:
         if self._parts.retriever is None:
             return []
-        return await self._parts.retriever.of(self._ctx).search(question, limit=self._options.top_k)
+        with meter.step("retrieval") as step:
+            mine = self._parts.retriever.of(self._ctx)
+            found = await mine.search(question, limit=self._options.top_k)
+            step.note(passages=len(found))
+        return found
 
     def _refused(self, question: Question, passages: list[Passage]) -> str | None:
         refusal = self._parts.refusal

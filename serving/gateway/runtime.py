@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from isolation.masking.conversations import ConversationTokens
 from rag.embedding.port import Embedder
@@ -30,6 +30,7 @@ from serving.gateway.ports import (
 from serving.metering.metrics import Metrics
 from serving.rollout.service import Rollouts
 from serving.settings import Settings
+from serving.tracing import Traces
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,3 +94,4 @@ class Runtime:
     readiness: Callable[[], Readiness]
     demo: Callable[[], Sequence[DemoTenant]] = tuple
     adapters: AdapterParts | None = None
+    traces: Traces = field(default_factory=Traces)

@@ -10,13 +10,21 @@ from isolation.context import TenantContext
 from serving.engine.client import Delta, TokenUsage
 from serving.engine_plugin.stopwatch import Cost
 from serving.metering.usage import UsageRecord
+from serving.tracing import NO_TRACE, RequestTrace, Step
 
 
 class Meter:
-    """Follows one request from admission to its end, however it ends."""
+    """Follows one request from admission to its end, however it ends.
 
-    def __init__(self, ctx: TenantContext, request_id: str, model: str) -> None:
+    trace: where its steps are told; a shadow has none.
+    """
+
+    def __init__(
+        self, ctx: TenantContext, request_id: str, model: str, trace: RequestTrace = NO_TRACE
+    ) -> None:
         self.request_id = request_id
+        self._trace = trace
+        trace.named(request_id)
         self._ctx = ctx
         self._model = model
         self._begun = time.monotonic()
@@ -33,6 +41,18 @@ class Meter:
         self._cost: Cost | None = None
         self._answer: list[str] = []
         self._arguments: list[str] = []
+
+    def step(self, name: str) -> Step:
+        """A step begins; it ends with its block."""
+        return self._trace.step(name)
+
+    def told(self, step: Step) -> None:
+        """What the engine has counted, for its step in the trace."""
+        tokens = self.tokens
+        step.note(prompt_tokens=tokens.prompt, cached_tokens=tokens.cached)
+        step.note(completion_tokens=tokens.completion)
+        if self._first_token_at is not None:
+            step.note(first_token_ms=round(self.waited * 1000, 1))
 
     def prepared(self, prompt_tokens: int, passages: int) -> None:
         """The prompt is complete; waiting begins."""

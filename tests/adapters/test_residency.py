@@ -28,8 +28,7 @@ from serving.metering.metrics import Metrics
 from serving.metering.residency import ResidencyRecord
 from tests.adapters.conftest import FJELLVIK, OPERATOR, VOLTBAY, Shop
 from tests.adapters.fake_engine import FakeLoraEngine
-
-MEMORY = Path("/dev/shm")
+from tests.memory import memory_root
 
 
 @dataclass
@@ -96,7 +95,7 @@ def places() -> Places:
 @pytest.fixture
 async def engine(shop: Shop, places: Places, tmp_path: Path) -> AsyncGenerator[Engine, None]:
     fake, bill, metrics = FakeLoraEngine(), Bill(), Metrics()
-    root = MEMORY / f"bulkhead-test-{tmp_path.name}"
+    root = memory_root(tmp_path)
     memory = PrivateMemory.open(root)
     names = EngineNames(b"n" * 32)
     parts = ResidencyParts(fake, shop.registry, memory, names, bill, metrics, places)
@@ -187,8 +186,10 @@ def test_a_folder_on_a_disk_is_refused(tmp_path: Path) -> None:
         PrivateMemory.open(tmp_path / "memory")
 
 
-def test_what_a_killed_gateway_left_in_memory_is_removed_at_the_next_start() -> None:
-    root = MEMORY / "bulkhead-test-left"
+def test_what_a_killed_gateway_left_in_memory_is_removed_at_the_next_start(
+    tmp_path: Path,
+) -> None:
+    root = memory_root(tmp_path)
     PrivateMemory.open(root)
     (root / "load").mkdir()
     (root / "load" / WEIGHTS_FILE).write_bytes(b"weights")
@@ -256,7 +257,7 @@ class TestMinimumResidency:
 
 async def test_without_a_minimum_alternating_tenants_thrash(shop: Shop, tmp_path: Path) -> None:
     """The positive control of the test above."""
-    fake, memory = FakeLoraEngine(), PrivateMemory.open(MEMORY / f"bulkhead-test-{tmp_path.name}")
+    fake, memory = FakeLoraEngine(), PrivateMemory.open(memory_root(tmp_path))
     parts = ResidencyParts(
         fake, shop.registry, memory, EngineNames(b"n" * 32), Bill(), Metrics(), Places(1, 0.0)
     )

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import httpx
+import pytest
 
 from evals.contract.checks import Checks, Verdict
 from evals.contract.suite import PROBES, run
@@ -82,6 +84,40 @@ async def test_tool_calls_that_are_restored_from_one_table_for_all_are_caught(
     tmp_path: Path,
 ) -> None:
     assert _leaks(await _judged(tmp_path, Library(), one_vault=True)) == {"placeholders"}
+
+
+_FORCED = {"type": "function", "function": {"name": "open"}}
+
+
+async def _called(folder: Path, *, guarded: bool, stream: bool) -> str:
+    """The arguments of a call in which the engine writes a link, as a poisoned document asks."""
+    link = {"type": "string", "enum": ["https://collect.example/?q=secret"]}
+    parameters = {"type": "object", "properties": {"url": link}}
+    tool = {"type": "function", "function": {"name": "open", "parameters": parameters}}
+    body = {"model": "base", "messages": [{"role": "user", "content": "Hello"}], "stream": stream}
+    async with gateway(folder, library=Library(), guarded=guarded) as (app, (account, _)):
+        transport = httpx.ASGITransport(app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://g") as client:
+            reply = await client.post(
+                "/v1/chat/completions",
+                json=body | {"tools": [tool], "tool_choice": _FORCED},
+                headers={"Authorization": f"Bearer {account.key}"},
+            )
+    lines = [line[6:] for line in reply.text.splitlines() if line.startswith("data: {")]
+    choices = [json.loads(line)["choices"][0] for line in (lines if stream else [reply.text])]
+    said = [choice["delta" if stream else "message"] for choice in choices]
+    calls = [call for one in said for call in one.get("tool_calls", ())]
+    return "".join(call["function"]["arguments"] for call in calls)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_link_leaves_in_no_tool_call_and_one_that_nobody_guards_is_seen(
+    tmp_path: Path, stream: bool
+) -> None:
+    (tmp_path / "leaky").mkdir()
+    assert await _called(tmp_path, guarded=True, stream=stream) == '{"url":"[link removed]"}'
+    leaky = await _called(tmp_path / "leaky", guarded=False, stream=stream)
+    assert "collect.example" in leaky
 
 
 def _leaks(results: dict[str, Checks]) -> set[str]:

@@ -30,7 +30,7 @@ MEMBERS = {
 }
 _ALLOWED = {
     *("model", "messages", "max_tokens", "stream", "stream_options", "placeholders"),
-    *("tools", "tool_choice"),
+    *("tools", "tool_choice", "frequency_penalty", "stop"),
 }
 _LINK = re.compile(r"(?:https?:)?//\S+", re.IGNORECASE)
 _EMAIL = re.compile(r"\S+@[\w-]+(?:\.[\w-]+)+")

@@ -24,6 +24,8 @@ import pytest
 from serving.cli.engine import Model, prepared
 from serving.engine.launch import free_port
 from serving.settings import Settings
+from tests.collector import Collector, collector
+from tests.embedded.forks import bulkhead
 
 BULKHEAD = Path(sys.executable).with_name("bulkhead")
 MERCHANTS = Path(__file__).parents[2] / "examples" / "merchants"
@@ -38,6 +40,7 @@ class Gateway:
     port: int
     environment: dict[str, str]
     process: subprocess.Popen[bytes] | None = None
+    collector: Collector | None = None
 
     @property
     def url(self) -> str:
@@ -73,10 +76,15 @@ class Gateway:
         return self.process.wait(60)
 
     def cli(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """A command as a shell starts it."""
         environment = os.environ | self.environment | {"COLUMNS": "200"}
         return subprocess.run(
             [BULKHEAD, *arguments], env=environment, capture_output=True, text=True, check=False
         )
+
+    def forked(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """The same in a tenth of the time: for all but the first of many."""
+        return bulkhead(arguments, os.environ | self.environment | {"COLUMNS": "200"})
 
     @property
     def demo(self) -> dict[str, Any]:
@@ -111,12 +119,18 @@ def gateway(
 ) -> Generator[Gateway, None, None]:
     """The demo, ready."""
     gateway = gateway_in(tmp_path_factory.mktemp("demo"), model_path=str(tiny_model))
-    gateway.start("--demo", str(MERCHANTS))
-    gateway.until("/readyz")
-    while not (gateway.data / "demo.json").exists():
-        time.sleep(0.1)
-    yield gateway
-    assert gateway.stop() == 0
+    with collector() as gateway.collector:
+        traces = f"http://127.0.0.1:{gateway.collector.server_port}"
+        gateway.environment |= {
+            "OTEL_EXPORTER_OTLP_ENDPOINT": traces,
+            "OTEL_BSP_SCHEDULE_DELAY": "200",
+        }
+        gateway.start("--demo", str(MERCHANTS))
+        gateway.until("/readyz")
+        while not (gateway.data / "demo.json").exists():
+            time.sleep(0.1)
+        yield gateway
+        assert gateway.stop() == 0
 
 
 @pytest.fixture

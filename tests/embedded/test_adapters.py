@@ -137,23 +137,23 @@ def test_adapters_are_added_listed_shown_revoked_and_deleted_from_the_command_li
     quick_gateway.cli("tenant", "add", "acme")
     folder = str(write(tmp_path / "support").folder)
     for version in (1, 2):
-        added = quick_gateway.cli("adapter", "add", "acme", "support", folder)
+        added = quick_gateway.forked("adapter", "add", "acme", "support", folder)
         assert f"support@{version} added (rank 4, F32)" in added.stdout, added.stderr
-    assert "support@2" in quick_gateway.cli("adapter", "list").stdout
-    assert "rank" in quick_gateway.cli("adapter", "show", "acme", "support@1").stdout
-    begun = quick_gateway.cli("adapter", "rollout", "start", "acme", "support", "2")
+    assert "support@2" in quick_gateway.forked("adapter", "list").stdout
+    assert "rank" in quick_gateway.forked("adapter", "show", "acme", "support@1").stdout
+    begun = quick_gateway.forked("adapter", "rollout", "start", "acme", "support", "2")
     assert "support@1 -> @2 running" in begun.stdout, begun.stderr
-    assert "running" in quick_gateway.cli("adapter", "rollout", "status", "acme").stdout
-    trail = quick_gateway.cli("adapter", "rollout", "status", "acme", "support").stdout
+    assert "running" in quick_gateway.forked("adapter", "rollout", "status", "acme").stdout
+    trail = quick_gateway.forked("adapter", "rollout", "status", "acme", "support").stdout
     assert [step["to"] for step in json.loads(trail)["steps"]] == ["proposed", "running"]
-    stopped = quick_gateway.cli("adapter", "rollout", "stop", "acme", "support")
+    stopped = quick_gateway.forked("adapter", "rollout", "stop", "acme", "support")
     assert "it means @1" in stopped.stdout
-    again = quick_gateway.cli("adapter", "rollout", "stop", "acme", "support")
+    again = quick_gateway.forked("adapter", "rollout", "stop", "acme", "support")
     assert again.returncode == 1
-    revoked = quick_gateway.cli("adapter", "revoke", "acme", "support@1")
+    revoked = quick_gateway.forked("adapter", "revoke", "acme", "support@1")
     assert "1 versions" in revoked.stdout
-    deleted = quick_gateway.cli("adapter", "delete", "acme", "support", "--yes")
+    deleted = quick_gateway.forked("adapter", "delete", "acme", "support", "--yes")
     assert "2 versions" in deleted.stdout
-    refused = quick_gateway.cli("adapter", "add", "acme", "support", str(tmp_path))
+    refused = quick_gateway.forked("adapter", "add", "acme", "support", str(tmp_path))
     assert refused.returncode == 1
     assert refused.stderr.count("\n") == 1

@@ -31,52 +31,52 @@ def test_tenants_keys_and_documents_by_command(platform: Gateway, tmp_path: Path
     (folder / "empty.md").write_text("  ")
     (folder / "broken.pdf").write_bytes(b"%PDF-1.4 nonsense")
     assert platform.cli("tenant", "add", "acme", "--tier", "business").returncode == 0
-    again = platform.cli("tenant", "add", "acme")
+    again = platform.forked("tenant", "add", "acme")
     assert again.returncode == 1
     assert again.stderr.count("\n") == 1
     assert "tenant_exists" in again.stderr
-    first = platform.cli("ingest", "acme", str(folder))
+    first = platform.forked("ingest", "acme", str(folder))
     assert first.returncode == 1  # two files could not be read
     assert "empty.md" in first.stderr
     assert "broken.pdf" in first.stderr
     assert "2 created" in first.stdout
     (folder / "returns.md").write_text("# Returns\n\nYou have 31 days.")
-    second = platform.cli("ingest", "acme", str(folder))
+    second = platform.forked("ingest", "acme", str(folder))
     assert "1 replaced, 1 unchanged" in second.stdout
-    exported = platform.cli("export", "acme", str(tmp_path / "out"))
+    exported = platform.forked("export", "acme", str(tmp_path / "out"))
     assert "2 documents" in exported.stdout
     text = tmp_path / "out" / "deep%2Frates.csv.md"
     assert text.read_text() == "# Rates\n\ncountry: Norway; rate: 79\n"
     assert text.stat().st_mode & 0o777 == 0o600
-    assert "not empty" in platform.cli("export", "acme", str(tmp_path / "out")).stderr
-    assert "embedding_not_found" in platform.cli("reembed", "os:getcwd").stderr
-    assert "with minilm: 2 points" in platform.cli("reembed", "minilm").stdout
-    assert "2 unchanged" in platform.cli("ingest", "acme", str(folder)).stdout
-    issued = platform.cli("key", "issue", "acme")
+    assert "not empty" in platform.forked("export", "acme", str(tmp_path / "out")).stderr
+    assert "embedding_not_found" in platform.forked("reembed", "os:getcwd").stderr
+    assert "with minilm: 2 points" in platform.forked("reembed", "minilm").stdout
+    assert "2 unchanged" in platform.forked("ingest", "acme", str(folder)).stdout
+    issued = platform.forked("key", "issue", "acme")
     key = issued.stdout.strip()
     assert key.startswith("bk_")
     assert key not in issued.stderr
-    assert platform.cli("key", "revoke", key.split("_")[1]).returncode == 0
-    assert platform.cli("tenant", "suspend", "acme").returncode == 0
-    refused = platform.cli("ingest", "acme", str(folder))
+    assert platform.forked("key", "revoke", key.split("_")[1]).returncode == 0
+    assert platform.forked("tenant", "suspend", "acme").returncode == 0
+    refused = platform.forked("ingest", "acme", str(folder))
     assert refused.returncode == 1
     assert "tenant_suspended" in refused.stderr
-    assert "suspended" in platform.cli("tenant", "list").stdout
-    assert platform.cli("usage").returncode == 0
-    deleted = platform.cli("tenant", "delete", "acme", "--yes")
+    assert "suspended" in platform.forked("tenant", "list").stdout
+    assert platform.forked("usage").returncode == 0
+    deleted = platform.forked("tenant", "delete", "acme", "--yes")
     if platform.process is not None:
         # Its engine is elsewhere and does not say that it holds nothing of the tenant any more:
         # the deletion is not done, and the tenant stays shut out until it is.
         assert "engine_unavailable" in deleted.stderr
-        assert "deleting" in platform.cli("tenant", "list").stdout
+        assert "deleting" in platform.forked("tenant", "list").stdout
         platform.stop(signal.SIGTERM)
-        deleted = platform.cli("tenant", "delete", "acme", "--yes")
+        deleted = platform.forked("tenant", "delete", "acme", "--yes")
         assert "tenant_not_found" in deleted.stderr  # finished as the data was opened
     else:
         assert "deleted (2 documents" in deleted.stdout
-    assert "acme" not in platform.cli("tenant", "list").stdout
-    assert "tenant_exists" in platform.cli("tenant", "add", "acme").stderr
-    assert "tenant_not_found" in platform.cli("tenant", "delete", "acme", "--yes").stderr
+    assert "acme" not in platform.forked("tenant", "list").stdout
+    assert "tenant_exists" in platform.forked("tenant", "add", "acme").stderr
+    assert "tenant_not_found" in platform.forked("tenant", "delete", "acme", "--yes").stderr
 
 
 def test_a_tenant_is_exported_and_restored_by_command(platform: Gateway, tmp_path: Path) -> None:
@@ -84,20 +84,20 @@ def test_a_tenant_is_exported_and_restored_by_command(platform: Gateway, tmp_pat
     document.write_text("# Returns\n\nYou have 30 days.")
     for tenant in ("acme", "birch"):
         platform.cli("tenant", "add", tenant)
-    platform.cli("ingest", "acme", str(document))
-    assert platform.cli("tenant", "export", "acme", str(archive)).returncode == 0
+    platform.forked("ingest", "acme", str(document))
+    assert platform.forked("tenant", "export", "acme", str(archive)).returncode == 0
     assert archive.stat().st_mode & 0o777 == 0o600
-    refused = platform.cli("tenant", "restore", "birch", str(archive))
+    refused = platform.forked("tenant", "restore", "birch", str(archive))
     assert refused.returncode == 1
     assert refused.stderr.count("\n") == 1
     assert "archive_refused" in refused.stderr
-    meant = platform.cli("tenant", "restore", "birch", str(archive), "--archived-as", "acme")
+    meant = platform.forked("tenant", "restore", "birch", str(archive), "--archived-as", "acme")
     assert "restored (1 documents, 1 chunks)" in meant.stdout
-    unknown = platform.cli("tenant", "export", "nobody", str(tmp_path / "nobody.archive"))
+    unknown = platform.forked("tenant", "export", "nobody", str(tmp_path / "nobody.archive"))
     assert "tenant_not_found" in unknown.stderr
     assert sorted(path.name for path in tmp_path.glob("*archive*")) == ["acme.archive"]
     assert sorted(path.name for path in tmp_path.glob(".*.part")) == []
-    promoted = platform.cli("tenant", "promote", "acme")
+    promoted = platform.forked("tenant", "promote", "acme")
     assert "placement_unavailable" in promoted.stderr
 
 

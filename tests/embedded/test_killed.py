@@ -4,7 +4,6 @@ absent or whole, and the other tenant's never changes. Every part is real but th
 from __future__ import annotations
 
 import asyncio
-import multiprocessing
 import shutil
 import sqlite3
 from collections import Counter
@@ -20,11 +19,8 @@ from rag.export import DocumentBegins, Exporter
 from rag.retrieval.follow_up import Question
 from serving.embedded.core import Core, open_core
 from tests.embedded import killed
+from tests.embedded.forks import FORKS
 from tests.embedded.killed import ACME, BIRCH, CHUNKS, settings
-
-# Each process is forked from one that has the libraries loaded, which takes seconds.
-FORKS = multiprocessing.get_context("forkserver")
-FORKS.set_forkserver_preload([killed.__name__])
 
 _CATALOG = "serving.control.catalog:_SqlTenantCatalog"
 _STORE = "rag.store.edge.collection:EdgeTenantCollection"

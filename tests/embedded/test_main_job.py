@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -162,9 +163,21 @@ def test_admin_errors_are_problems(gateway: Gateway) -> None:
 def _written(gateway: Gateway) -> Iterator[tuple[str, bytes]]:
     for path in (*(gateway.data / "logs").iterdir(), gateway.output):
         yield path.name, path.read_bytes()
+    yield "traces", _traced(gateway, b"/v1/search")
 
 
-def test_nothing_of_a_prompt_a_document_or_a_key_is_in_any_log(gateway: Gateway) -> None:
+def _traced(gateway: Gateway, until: bytes) -> bytes:
+    """What the collector was sent."""
+    assert gateway.collector is not None
+    for _ in range(300):
+        sent = b"".join(gateway.collector.received)
+        if until in sent:
+            return sent
+        time.sleep(0.1)
+    pytest.fail("no trace of a search")
+
+
+def test_nothing_of_a_prompt_a_document_or_a_key_is_in_any_log_or_trace(gateway: Gateway) -> None:
     canary = f"canary{secrets.token_hex(8)}"
     client = gateway.client("fjellvik")
     headers = {"Authorization": f"Bearer {gateway.key('fjellvik')}"}
@@ -182,8 +195,9 @@ def test_nothing_of_a_prompt_a_document_or_a_key_is_in_any_log(gateway: Gateway)
     secret_texts = [canary, "maria.canary@example.com", *_canaries("fjellvik")[:5]]
     secret_texts += [gateway.demo["admin_key"], gateway.key("fjellvik"), gateway.key("voltbay")]
     logs = dict(_written(gateway))
-    assert {"gateway.log", "engine.log", "valkey.log", "output.txt"} <= set(logs)
+    assert {"gateway.log", "engine.log", "valkey.log", "output.txt", "traces"} <= set(logs)
     assert b'"route":"/v1/search"' in logs["gateway.log"]  # the positive control
+    assert b"fjellvik" not in logs["traces"]
     for name, content in logs.items():
         for text in secret_texts:
             assert text.encode() not in content, name

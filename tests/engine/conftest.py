@@ -1,19 +1,26 @@
-"""One real SGLang worker for all tests that need one, with a two-layer random model."""
+"""Real SGLang workers with a two-layer random model: one for all tests, and a changed one.
+
+Each takes a minute to start.
+"""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
 
+from evals.performance.engine_side import running_engine
 from isolation.testing.contexts import tenant_for_tests
 from serving.cli.engine import Model, prepared, worker_of
 from serving.engine.client import EngineClient
+from serving.engine.launch import Lora
 from serving.engine.local import LocalEngine
 from serving.settings import Settings
+from serving.supervision.process import Command
 from tests.signing import signer_for_tests
 
 
@@ -23,12 +30,16 @@ def tiny_model() -> Path:
     return prepared(Settings(), Model.tiny)
 
 
+# How many adapters the worker holds: few, so that tests with more change them.
+ROOM = 2
+
+
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def local_engine(
     tiny_model: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncGenerator[LocalEngine, None]:
     folder = tmp_path_factory.mktemp("engine")
-    worker = worker_of(Settings(), tiny_model)
+    worker = replace(worker_of(Settings(), tiny_model), lora=Lora(rank=16, batch=ROOM, loaded=ROOM))
     probe_tenant = tenant_for_tests("platform-probe")
     engine = LocalEngine(
         worker, "base", folder, probe_tenant, signer=signer_for_tests(), on_refused=pytest.fail
@@ -43,3 +54,24 @@ async def local_engine(
 @pytest.fixture
 def engine(local_engine: LocalEngine) -> EngineClient:
     return local_engine.client()
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def changed_engine(
+    tiny_model: Path, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncGenerator[EngineClient, None]:
+    """A worker that retracts running requests every few steps, and leaves what an adapter left in
+    its slot."""
+    folder, signer = tmp_path_factory.mktemp("changed-engine"), signer_for_tests()
+    lora = Lora(rank=16, batch=ROOM, loaded=ROOM)
+    worker = replace(worker_of(Settings(), tiny_model), lora=lora, scrub_adapters=False)
+    async with running_engine(worker, folder, signer, _retracting) as launched:
+        client = EngineClient(launched.url, model="base", api_key=launched.api_key, signer=signer)
+        await client.identify()
+        yield client
+        await client.close()
+
+
+def _retracting(command: Command) -> Command:
+    """SGLang's own test switch."""
+    return Command(command.argv, dict(command.env) | {"SGLANG_TEST_RETRACT": "1"})

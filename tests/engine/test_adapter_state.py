@@ -4,28 +4,22 @@ from __future__ import annotations
 
 import secrets
 from contextlib import aclosing
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from evals.performance.engine_side import running_engine
 from isolation.testing.contexts import operator_for_tests, tenant_for_tests
-from serving.cli.engine import worker_of
 from serving.engine.client import EngineClient, Job
-from serving.engine.launch import Lora
 from serving.engine.lora import SglangLora
-from serving.settings import Settings
 from tests.adapters.files import BASE, config, tensors, write
+from tests.engine.conftest import ROOM
 from tests.engine.wire import Wire, new_namespace
 from tests.signing import signer_for_tests
 
 pytestmark = [pytest.mark.engine, pytest.mark.asyncio(loop_scope="session")]
 
 FJELLVIK = tenant_for_tests("fjellvik")
-# One adapter has a slot beside the base model, and more are loaded.
-ROOM = Lora(rank=16, batch=1, loaded=3)
 
 
 class Adapters:
@@ -57,44 +51,21 @@ class Adapters:
         return dict(rank)
 
     async def replaced(self) -> dict[str, int]:
-        """The slots after a large adapter and then two small ones have taken them."""
+        """The slots after a large adapter and then as many small ones as there are have taken them.
+
+        One more is loaded than there are slots beside the base model's."""
         large = await self.load(rank=16)
         await self.ask(large)
         held = (await self.audit())["adapters"]
         assert (held["host"], held["held"], held["dirty"]) == (1, 1, 0)
-        small = [await self.load(rank=4) for _ in range(2)]
+        small = [await self.load(rank=4) for _ in range(ROOM)]
         for name in small:
             await self.ask(name)
         slots = (await self.audit())["adapters"]
-        assert slots["host"] == 3
+        assert slots["host"] == ROOM + 1
         for name in (large, *small):
             await self.lora.unload(name)
         return dict(slots)
-
-
-async def _adapters(tiny_model: Path, folder: Path, scrub: bool) -> dict[str, Any]:
-    """One engine's life: what its buffers held after a change of adapters, and after all left."""
-    worker = replace(worker_of(Settings(), tiny_model), lora=ROOM, scrub_adapters=scrub)
-    signer = signer_for_tests()
-    async with running_engine(worker, folder, signer) as launched:
-        client = EngineClient(launched.url, model="base", api_key=launched.api_key, signer=signer)
-        await client.identify()
-        adapters = Adapters(client, folder)
-        replaced = await adapters.replaced()
-        unloaded = (await adapters.audit())["adapters"]
-        name = await adapters.load(rank=4)
-        account = signer.account(FJELLVIK.tenant_id)
-        await adapters.ask(name, "What is your return policy? " * 30)
-        before = await _resident(client, account)
-        await adapters.lora.unload(name)
-        after, slots = await _resident(client, account), await adapters.audit()
-        await client.close()
-    return {
-        "replaced": replaced,
-        "unloaded": unloaded,
-        "resident": (before, after),
-        "dirty": slots["dirty"],
-    }
 
 
 async def _resident(client: EngineClient, account: str) -> int:
@@ -103,20 +74,25 @@ async def _resident(client: EngineClient, account: str) -> int:
 
 
 async def test_an_adapter_that_leaves_its_slot_leaves_nothing_in_it(
-    tiny_model: Path, tmp_path: Path
+    engine: EngineClient, tmp_path: Path
 ) -> None:
-    seen = await _adapters(tiny_model, tmp_path, scrub=True)
-    assert seen["replaced"]["held"] == 1  # the other slot is the base model's
-    assert seen["replaced"]["dirty"] == 0
-    assert seen["unloaded"] == {"host": 0, "held": 0, "dirty": 0}
+    adapters, account = Adapters(engine, tmp_path), signer_for_tests().account(FJELLVIK.tenant_id)
+    assert (await Wire(engine).open("POST /flush_cache"))[0] == 200
+    replaced = await adapters.replaced()
+    assert replaced["held"] == ROOM  # the other slot is the base model's
+    assert replaced["dirty"] == 0
+    assert (await adapters.audit())["adapters"] == {"host": 0, "held": 0, "dirty": 0}
+    name = await adapters.load(rank=4)
+    await adapters.ask(name, "What is your return policy? " * 30)
+    assert await _resident(engine, account) > 150
     # Its prefixes go with it, and the slots that held them are zeroed.
-    before, after = seen["resident"]
-    assert (before > 150, after, seen["dirty"]) == (True, 0, 0)
+    await adapters.lora.unload(name)
+    assert await _resident(engine, account) == 0
+    assert (await adapters.audit())["dirty"] == 0
 
 
 async def test_without_scrubbing_the_slot_holds_the_earlier_adapters_weights(
-    tiny_model: Path, tmp_path: Path
+    changed_engine: EngineClient, tmp_path: Path
 ) -> None:
     """The control: the same slots are read, and what a smaller adapter left of a larger is seen."""
-    seen = await _adapters(tiny_model, tmp_path, scrub=False)
-    assert seen["replaced"]["dirty"] == 1
+    assert (await Adapters(changed_engine, tmp_path).replaced())["dirty"] == 1

@@ -13,7 +13,7 @@ import pytest_asyncio
 
 from isolation.context import TenantContext
 from isolation.namespaces import CacheScope, NamespaceDeriver
-from isolation.testing.contexts import operator_for_tests, tenant_for_tests
+from isolation.testing.contexts import operator_for_tests
 from serving.adapters.base_model import read_base_model
 from serving.adapters.engine_names import EngineNames
 from serving.adapters.eviction import Places
@@ -22,44 +22,24 @@ from serving.adapters.memory import PrivateMemory
 from serving.adapters.names import Reference
 from serving.adapters.ports import AdapterRecord
 from serving.adapters.residency import Residency, ResidencyParts
-from serving.cli.engine import worker_of
 from serving.control.database import Database
 from serving.control.tenants import TenantRegistry
 from serving.engine.client import EngineClient, Job, TokenUsage
-from serving.engine.launch import Lora
 from serving.engine.local import LocalEngine
 from serving.engine.lora import SglangLora
 from serving.errors import EngineUnavailableError
 from serving.metering.metrics import Metrics
-from serving.settings import Settings
 from tests.adapters.conftest import FJELLVIK, OPERATOR, VOLTBAY, Shop, make_shop
 from tests.adapters.engine_contract import LoraEngineContract
 from tests.adapters.files import BASE, config, tensors, write
 from tests.adapters.test_residency import Bill
-from tests.signing import signer_for_tests
+from tests.engine.conftest import ROOM
+from tests.memory import memory_root
 
 pytestmark = [pytest.mark.engine, pytest.mark.asyncio(loop_scope="session")]
 
-ROOM = 2
 SCOPE = CacheScope("m", "t", "", "1")
 QUESTION = "What is your return policy? " * 20
-
-
-@pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def lora_worker(
-    tiny_model: Path, tmp_path_factory: pytest.TempPathFactory
-) -> AsyncGenerator[LocalEngine, None]:
-    worker = replace(worker_of(Settings(), tiny_model), lora=Lora(rank=16, batch=ROOM, loaded=ROOM))
-    folder = tmp_path_factory.mktemp("lora-engine")
-    probe_tenant = tenant_for_tests("platform-probe")
-    engine = LocalEngine(
-        worker, "base", folder, probe_tenant, signer=signer_for_tests(), on_refused=pytest.fail
-    )
-    engine.start()
-    async with asyncio.timeout(400):
-        await engine.until_ready()
-    yield engine
-    await engine.close()
 
 
 @dataclass
@@ -89,14 +69,14 @@ class Platform:
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def platform(lora_worker: LocalEngine, tmp_path: Path) -> AsyncGenerator[Platform, None]:
+async def platform(local_engine: LocalEngine, tmp_path: Path) -> AsyncGenerator[Platform, None]:
     database = await Database.open(f"sqlite+aiosqlite:///{tmp_path}/data/bulkhead.db")
     for ctx in (FJELLVIK, VOLTBAY):
         await TenantRegistry(database).add(OPERATOR, ctx.tenant_id, "business")
     shop = make_shop(database, str(tmp_path / "store"), tmp_path)
-    memory = PrivateMemory.open(Path("/dev/shm") / f"bulkhead-test-{tmp_path.name}")
+    memory = PrivateMemory.open(memory_root(tmp_path))
     parts = ResidencyParts(
-        engine=SglangLora(OPERATOR, lora_worker.client),
+        engine=SglangLora(OPERATOR, local_engine.client),
         registry=shop.registry,
         memory=memory,
         names=EngineNames(b"n" * 32),
@@ -105,7 +85,7 @@ async def platform(lora_worker: LocalEngine, tmp_path: Path) -> AsyncGenerator[P
         places=Places(ROOM, minimum_seconds=0.0),
     )
     residency = Residency(parts)
-    yield Platform(shop, lora_worker, residency, NamespaceDeriver(b"k" * 32))
+    yield Platform(shop, local_engine, residency, NamespaceDeriver(b"k" * 32))
     await residency.close()
     memory.close()
     await database.close()
@@ -113,8 +93,8 @@ async def platform(lora_worker: LocalEngine, tmp_path: Path) -> AsyncGenerator[P
 
 class TestSglang(LoraEngineContract):
     @pytest_asyncio.fixture(loop_scope="session")
-    async def lora_engine(self, lora_worker: LocalEngine) -> SglangLora:
-        return SglangLora(operator_for_tests(), lora_worker.client)
+    async def lora_engine(self, local_engine: LocalEngine) -> SglangLora:
+        return SglangLora(operator_for_tests(), local_engine.client)
 
 
 async def test_the_base_model_of_the_other_tests_is_the_tiny_one(tiny_model: Path) -> None:
@@ -201,7 +181,7 @@ async def test_a_revocation_ends_a_running_stream(platform: Platform) -> None:
 
 @pytest.mark.parametrize("kind", ["float16", "seven modules", "highest rank"])
 async def test_what_the_check_lets_through_sglang_loads(
-    lora_worker: LocalEngine, tmp_path: Path, kind: str
+    local_engine: LocalEngine, tmp_path: Path, kind: str
 ) -> None:
     modules = list(BASE.shapes) if kind == "seven modules" else ["q_proj", "v_proj"]
     rank = 16 if kind == "highest rank" else 4
@@ -210,6 +190,6 @@ async def test_what_the_check_lets_through_sglang_loads(
         weights = {name: values.astype("float16") for name, values in weights.items()}
     content = config(r=rank, target_modules=modules)
     folder = write(tmp_path / "a", content=content, weights=weights).folder
-    engine, name = SglangLora(OPERATOR, lora_worker.client), secrets.token_hex(32)
+    engine, name = SglangLora(OPERATOR, local_engine.client), secrets.token_hex(32)
     await engine.load(name, folder)
     await engine.unload(name)

@@ -19,12 +19,14 @@ _HERE = Path(__file__).parent
 _RUN = "import sys; sys.path.append(sys.argv.pop(1)); import pytest; sys.exit(pytest.main())"
 
 
-@pytest.mark.parametrize("name", sorted(path.name for path in _HERE.glob("inside/inside_*.py")))
-def test_inside_the_engines_environment(name: str) -> None:
+def test_inside_the_engines_environment() -> None:
+    """All in one process: SGLang's import takes most of the time."""
     prepared(Settings(), Model.tiny)
     ours = str(Path(pytest.__file__).parent.parent)
     options = ["-q", "-p", "no:cacheprovider", "-o", "filterwarnings=default", "-o", "addopts="]
-    arguments = [*options, "--import-mode=importlib", str(_HERE / "inside" / name)]
+    files = sorted(str(path) for path in _HERE.glob("inside/inside_*.py"))
+    assert files
+    arguments = [*options, "--import-mode=importlib", *files]
     result = subprocess.run(
         [str(python(Settings().engine_venv)), "-c", _RUN, ours, *arguments],
         cwd=_HERE.parent.parent,

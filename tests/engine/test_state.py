@@ -4,19 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from pathlib import Path
 from typing import Any
 
 import orjson
 import pytest
 
-from evals.performance.engine_side import running_engine
 from isolation.testing.contexts import operator_for_tests, tenant_for_tests
-from serving.cli.engine import worker_of
 from serving.engine.client import EngineClient, Job
 from serving.engine_plugin.claims import CHAT_ROUTE, HEADER, KvPolicy
-from serving.settings import Settings
-from serving.supervision.process import Command
 from tests.engine.wire import Wire, new_namespace
 from tests.signing import signer_for_tests
 
@@ -152,24 +147,12 @@ async def test_a_tenant_cannot_ask_for_a_purge_or_for_the_accounts(wire: Wire) -
         assert (await wire.send(route, body, wire.signed(claims)))[0] == 403
 
 
-def _retracting(command: Command) -> Command:
-    """SGLang's own test switch: running requests are retracted every few steps."""
-    return Command(command.argv, dict(command.env) | {"SGLANG_TEST_RETRACT": "1"})
-
-
-async def test_retracted_requests_leave_zeros_and_are_counted(
-    tiny_model: Path, tmp_path: Path
-) -> None:
-    worker, signer = worker_of(Settings(), tiny_model), signer_for_tests()
-    async with running_engine(worker, tmp_path, signer, _retracting) as launched:
-        client = EngineClient(launched.url, model="base", api_key=launched.api_key, signer=signer)
-        await client.identify()
-        wire = Wire(client)
-        changes = [_question(100, max_tokens=40, ignore_eos=True) for _ in range(4)]
-        costs = await asyncio.gather(*(_cost_of(wire, change) for change in changes))
-        assert any(cost["retractions"] for cost in costs)
-        assert await _dirty(wire) == 0
-        await client.close()
+async def test_retracted_requests_leave_zeros_and_are_counted(changed_engine: EngineClient) -> None:
+    wire = Wire(changed_engine)
+    changes = [_question(100, max_tokens=40, ignore_eos=True) for _ in range(4)]
+    costs = await asyncio.gather(*(_cost_of(wire, change) for change in changes))
+    assert any(cost["retractions"] for cost in costs)
+    assert await _dirty(wire) == 0
 
 
 async def _cost_of(wire: Wire, changes: dict[str, Any]) -> Any:

@@ -39,6 +39,7 @@ from serving.rollout.trials import TrialParts, Trials
 from tests.adapters.conftest import FJELLVIK, OPERATOR, VOLTBAY, make_shop
 from tests.adapters.files import write
 from tests.gateway.fakes import Files, Ledger, Limiter, Search, runtime
+from tests.memory import memory_root
 from tests.signing import signer_for_tests
 from tests.stub_engine import StubEngine
 
@@ -96,7 +97,7 @@ async def adapter_gateway(tmp_path: Path, *, rollouts: bool) -> AsyncGenerator[G
     for ctx in (FJELLVIK, VOLTBAY):
         await TenantRegistry(database).add(OPERATOR, ctx.tenant_id, "business")
     shop = make_shop(database, str(tmp_path / "store"), tmp_path)
-    memory = PrivateMemory.open(Path("/dev/shm") / f"bulkhead-test-{tmp_path.name}")
+    memory = PrivateMemory.open(memory_root(tmp_path))
     engine, ledger = StubEngine(), Ledger()
     async with engine.serving() as url:
         client = EngineClient(url, model="m", api_key="k", signer=signer_for_tests())

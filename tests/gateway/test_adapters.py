@@ -20,6 +20,7 @@ from serving.control.residency import ResidencyLedger
 from tests.adapters.conftest import OPERATOR, VOLTBAY
 from tests.adapters.files import config, tensors
 from tests.gateway.adapter_gateway import Gateway, adapter_gateway
+from tests.memory import memory_root
 
 # Whatever these name, it is no model of the tenant that asks.
 FOREIGN = [
@@ -219,8 +220,7 @@ async def test_an_upload_that_is_no_adapter_is_refused_with_its_code_and_leaves_
     assert answer.json()["error"]["code"] == code
     assert (await gateway.call("key-f", "GET", "/v1/adapters")).json()["data"] == []
     assert list((gateway.folder / "store").iterdir()) == []
-    (memory,) = Path("/dev/shm").glob(f"bulkhead-test-{gateway.folder.name}")
-    assert list(memory.iterdir()) == []
+    assert list(memory_root(gateway.folder).iterdir()) == []
 
 
 @pytest.mark.parametrize("metrics", ["[]", "{", '{"a": "b"}', '{"a": true}', '{"a": 1e999}'])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncGenerator
 from dataclasses import replace
 from pathlib import Path
@@ -65,8 +66,9 @@ async def client(tmp_path: Path, engine: StubEngine) -> AsyncGenerator[httpx.Asy
     await database.close()
 
 
-async def _asked(client: httpx.AsyncClient, key: str) -> httpx.Response:
-    body = {"model": "base", "messages": [{"role": "user", "content": f"My card is {CARD}"}]}
+async def _asked(client: httpx.AsyncClient, key: str, *, stream: bool = False) -> httpx.Response:
+    messages = [{"role": "user", "content": f"My card is {CARD}"}]
+    body = {"model": "base", "messages": messages, "stream": stream}
     headers = {"Authorization": f"Bearer {key}"}
     return await client.post("/v1/chat/completions", json=body, headers=headers)
 
@@ -87,6 +89,29 @@ async def test_a_policy_that_blocks_refuses_that_tenants_messages_alone(
     assert (await _asked(client, "key-v")).status_code == 200
     assert (await client.delete(url, headers=OPERATOR)).status_code == 200
     assert (await _asked(client, "key-f")).status_code == 200
+
+
+async def test_a_foreign_value_of_a_blocked_kind_ends_that_tenants_answer_before_it(
+    client: httpx.AsyncClient, engine: StubEngine
+) -> None:
+    foreign = "5500000000000004"
+    engine.reply = f"The card is {foreign} as you know."
+    policy = {"output": {"CREDIT_CARD": "block"}}
+    put = await client.put("/admin/v1/policies/fjellvik", json=policy, headers=OPERATOR)
+    assert put.status_code == 200
+    whole = await _asked(client, "key-f")
+    assert (whole.status_code, whole.json()["error"]["code"]) == (403, "answer_blocked")
+    streamed = await _asked(client, "key-f", stream=True)
+    assert "".join(re.findall('"content":"([^"]*)"', streamed.text)) == "The card is "
+    assert streamed.text.endswith('"code":"answer_blocked"}}\n\ndata: [DONE]\n\n')
+    assert '"finish_reason":"stop"' not in streamed.text
+    for reply in (whole, streamed):
+        assert foreign not in reply.text
+    other = await _asked(client, "key-v")
+    assert "The card is [removed] as you know." in other.text
+    engine.reply = f"The card is {CARD} as you know."
+    own = await _asked(client, "key-f")
+    assert engine.reply in own.text
 
 
 @pytest.mark.parametrize(

@@ -91,6 +91,7 @@ def test_entities_that_would_become_a_link_are_broken_up(attack: str, harmless: 
         "See https://fjellvik.example/returns?a=1#b, or [here](https://fjellvik.example/x).",
         "HTTPS://FJELLVIK.EXAMPLE:443/x <https://fjellvik.example/> and www is a word",
         "Note: use https: it is safer. JavaScript: the parts. Metadata:5/6, data: yes, Data:5",
+        "Dear <PERSON_1>, we wrote to <EMAIL_ADDRESS_12>",
         "漢字 and 👍, ø/å, C:\\temp, and/or, mailto:help@fjellvik.example",
         "",
     ],

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from isolation.errors import AnswerBlockedError
 from isolation.masking.output import KINDS, LONGEST, REMOVED, ForeignDataGuard
 
 GIVEN = ["I am ada@example.com, call +47 22 12 34 56", "Refund to DE89 3704 0044 0532 0130 00."]
@@ -54,6 +55,18 @@ _ANSWERS = st.lists(
 @given(_ANSWERS, st.lists(st.integers(0, 300), max_size=10))
 def test_it_does_not_matter_where_a_stream_was_cut(answer: str, cuts: list[int]) -> None:
     assert _guarded(answer, cuts) == _guarded(answer)
+
+
+@pytest.mark.parametrize("cut", [0, 12, 20, 25])
+def test_a_kind_that_is_blocked_ends_the_answer_before_it(cut: int) -> None:
+    answer = "Write to 4111 1111 1111 1111 or bo@example.org."
+    guard = ForeignDataGuard(GIVEN, ["EMAIL_ADDRESS"], ["CREDIT_CARD"])
+    left = guard.feed(answer[:cut])
+    with pytest.raises(AnswerBlockedError) as blocked:
+        left += guard.feed(answer[cut:]) + guard.flush()
+    assert "4111" not in left + str(blocked.value)
+    allowed = ForeignDataGuard(["4111111111111111"], [], ["CREDIT_CARD"])
+    assert allowed.feed(answer) + allowed.flush() == answer
 
 
 def test_a_kind_that_the_policy_leaves_is_left() -> None:

@@ -240,9 +240,11 @@ def test_of_a_tool_calls_arguments_no_more_is_held_back_than_a_placeholder(
     arguments: object,
 ) -> None:
     """Of arguments in which nothing is replaced."""
-    vault = RequestVault(FJELLVIK, {"<PERSON_1>": "Ada"}, Outgoing((), frozenset(KINDS)))
-    longest = vault.stream(FJELLVIK).longest + LONGEST + LONGEST_BARE + LONGEST_ESCAPE
     written = json.dumps(_with(arguments, None), ensure_ascii=False).replace("_", "")
+    # A number may be a card's by chance.
+    outgoing = Outgoing((written,), frozenset(KINDS))
+    vault = RequestVault(FJELLVIK, {"<PERSON_1>": "Ada"}, outgoing)
+    longest = vault.stream(FJELLVIK).longest + LONGEST + LONGEST_BARE + LONGEST_ESCAPE
     stream, fed, out = JsonStream(lambda: vault.argument(FJELLVIK)), 0, ""
     for char in written:
         fed, out = fed + 1, out + stream.feed(char)

@@ -34,7 +34,7 @@ async def complete(request: Request, ctx: Tenant, parts: Parts) -> Response:
     if parts.chat is None:
         raise EngineUnavailableError
     asked = parse_chat_request(await read_body(request, parts.settings.max_body_bytes))
-    answer = parts.chat.of(ctx).answer(asked)
+    answer = parts.chat.of(ctx).answer(asked, request.state.trace)
     frame = _Frame(asked)
     if asked.stream:
         return EventStream(frame.events(answer))

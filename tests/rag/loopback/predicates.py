@@ -6,9 +6,6 @@ from typing import Any
 
 from tests.rag.loopback.server import Seen
 
-# Routes that touch points, and where their bodies must have a filter.
-_OPERATIONS = ("set_payload", "delete")
-
 
 def unscoped(seen: list[Seen], tenant: str) -> list[str]:
     """Where the predicate is missing, as `ROUTE place`; empty when it is everywhere."""
