@@ -19,15 +19,16 @@ def engine_cache(
     leaves: Annotated[list[int] | None, typer.Option(min=100, help="Prefixes in the tree.")] = None,
     save: Annotated[Path | None, typer.Option("--out", help="Write the result as JSON.")] = None,
 ) -> None:
-    """Evicting one prefix: the tenants' tree beside SGLang's own."""
+    """Making room for one more prefix: the tenants' tree beside SGLang's own."""
     try:
         result = measure_eviction(load_settings(), leaves or [1_000, 4_000, 16_000])
     except LoadError as error:
         fail(f"The run says nothing: {error}.")
         raise typer.Exit(2) from None
-    table = Table("leaves", "SGLang's RadixCache, us", "tenants' tree, us")
+    columns = ("leaves", "stock_us", "stock_longest_us", "tenants_us", "tenants_longest_us")
+    table = Table("leaves", "SGLang's RadixCache, us", "longest", "tenants' tree, us", "longest")
     for row in result["rows"]:
-        table.add_row(*(str(row[name]) for name in ("leaves", "stock_us", "tenants_us")))
+        table.add_row(*(str(row[name]) for name in columns))
     out.print(table)
     if save is not None:
         write(save, result)

@@ -13,7 +13,7 @@ from serving.settings import Settings
 
 
 def measure(settings: Settings, leaves: Sequence[int]) -> dict[str, Any]:
-    """Microseconds to evict one prefix from trees of so many leaves.
+    """Microseconds to make room for one prefix in full trees of so many leaves, mean and longest.
 
     Raises:
         LoadError: the engine's environment is not there, or the run failed.
