@@ -31,7 +31,7 @@ _SAMPLING = (
     "presence_penalty",
     "frequency_penalty",
 )
-# Greedy with a light penalty: what reads best of a small model, and the same answer every time.
+# Greedy: the same answer every time.
 _DEFAULT_SAMPLING = {"temperature": 0.0}
 
 
