@@ -17,7 +17,6 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 _MAGIC = b"BKSEAL1\0"
 _PREFIX_BYTES, _TAG_BYTES = 7, 16
 _SEGMENT = 1_048_576
-OVERHEAD = len(_MAGIC) + _PREFIX_BYTES
 
 
 class BrokenSealError(ValueError):
