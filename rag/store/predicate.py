@@ -92,6 +92,11 @@ def versions_of(
     return Every((*whole.parts, TextAmong(VERSION, tuple(sorted({*versions, ""})))))
 
 
+def anybody_elses(tenant: TenantId, points: PointAmong) -> Every:
+    """Of points that the tenant was about to write, those of others: to be counted, never read."""
+    return Every((No(_owned_by(tenant)), points))
+
+
 def stored_access(groups: frozenset[str]) -> list[str]:
     """A document's groups as the payload keeps them."""
     return sorted(groups) or [_EVERYBODY]

@@ -14,6 +14,7 @@ from qdrant_client import models
 from qdrant_client.conversions.conversion import RestToGrpc
 
 from isolation.access import restricted_to
+from isolation.tenant_id import TenantId
 from isolation.testing.contexts import operator_for_tests, tenant_for_tests
 from rag.filters import AnyOf, Equals, Not
 from rag.store import predicate
@@ -21,7 +22,7 @@ from rag.store.conditions import Every, Some, TextIs
 from rag.store.server.connection import ServerAddress
 from rag.store.server.placement import Placement, Routing
 from rag.store.server.rendering import rendered
-from rag.store.server.shared import _deletion
+from rag.store.server.shared import SharedCollection, _deletion
 from rag.store.server.store import ServerVectorStore
 from rag.testing.merchants import DIMENSION, FJELLVIK, QUESTION, everything_seen, found, put
 from rag.testing.twins import Place
@@ -140,6 +141,23 @@ async def test_a_predicate_without_the_tenant_is_caught(
     await store.of(FJELLVIK).delete("returns")
     await store.close()
     assert place in unscoped(server.seen, "fjellvik")
+
+
+async def test_what_is_deleted_before_it_is_counted_is_no_ones_else(
+    server: Loopback, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A re-embedding writes what its tenant deletes at that moment."""
+    store = await _opened(server)
+    mine, counted = store.of(FJELLVIK), SharedCollection.count
+
+    async def count(shared: SharedCollection, asked: Every, tenant: TenantId) -> int:
+        await mine.delete("returns")
+        return await counted(shared, asked, tenant)
+
+    monkeypatch.setattr(SharedCollection, "count", count)
+    await put(store, FJELLVIK, "returns", "Returns within 30 days")
+    assert len(server.sent("/points/count")) == 2  # the control: it was missed, and asked about
+    await store.close()
 
 
 def test_a_tenant_named_in_an_alternative_is_no_predicate() -> None:

@@ -90,10 +90,11 @@ class EdgeTenantCollection(TenantCollection):
         operation = UpdateOperation.upsert_points(points, mine)
         ids = [point.id for point in points]
         self._store.run(lambda shard: shard.update(operation))
-        # A conditional upsert skips a foreign point silently: it is looked up whether it did.
+        # A conditional upsert skips a foreign point silently: it is looked up whether it did. One's
+        # own that is not there any more was deleted meanwhile.
         there = self._store.run(lambda shard: shard.retrieve(ids, [predicate.TENANT], False))
-        owners = [(record.payload or {})[predicate.TENANT] for record in there]
-        if owners != [self._ctx.tenant_id] * len(points):
+        owners = {(record.payload or {})[predicate.TENANT] for record in there}
+        if owners - {self._ctx.tenant_id}:
             raise CrossTenantError("a write to the vector store")
 
     async def publish(

@@ -70,6 +70,13 @@ class ServerTenantCollection(TenantCollection):
         written = PointAmong(tuple(UUID(str(point.id)) for point in points))
         there = Every((*mine.parts, written))
         if await self._shared.count(there, self._ctx.tenant_id) < len(points):
+            await self._require_no_foreign(written)
+
+    async def _require_no_foreign(self, written: PointAmong) -> None:
+        """The one question without the tenant's predicate; its answer is a number. What is nobody's
+        was deleted meanwhile."""
+        foreign = predicate.anybody_elses(self._ctx.tenant_id, written)
+        if await self._shared.count(foreign, self._ctx.tenant_id):
             raise CrossTenantError("a write to the vector store")
 
     async def publish(
