@@ -21,6 +21,28 @@ class StreamTransform(Protocol):
         ...
 
 
+class AsyncTransform(Protocol):
+    """The same for what must ask somebody else."""
+
+    async def feed(self, text: str) -> str:
+        """What can already go out after `text` has arrived; possibly empty."""
+        ...
+
+    async def flush(self) -> str:
+        """What was still held back. The last call."""
+        ...
+
+
+class Unchanged:
+    """An `AsyncTransform` that lets everything pass."""
+
+    async def feed(self, text: str) -> str:
+        return text
+
+    async def flush(self) -> str:
+        return ""
+
+
 class Chain:
     """Transforms one after another, as one transform."""
 

@@ -15,7 +15,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from evals.privacy import context, first_token, hard, stalls
+from evals.privacy import answers, context, first_token, hard, stalls
 from evals.privacy.clean import BRANDS, clean
 from evals.privacy.first_token import Gateway
 from evals.privacy.retail import products, retail
@@ -59,6 +59,8 @@ def measure(plan: Plan, progress: Callable[[str], object]) -> dict[str, Any]:
     for name, samples in _sets(plan):
         progress(name)
         result[name] = samples if isinstance(samples, dict) else _compared(detectors, samples)
+        if name == "generated":
+            result["answers"] = _answers(detectors["ours"], samples, plan)
     progress("hard strings")
     result["hard_strings"] = {name: hard.score(each) for name, each in detectors.items()}
     progress("false alarms")
@@ -88,6 +90,15 @@ def _sets(plan: Plan) -> Iterable[tuple[str, list[Sample] | dict[str, Any]]]:
         yield "retail", {"skipped": "no --data FOLDER with a db.json of users and orders"}
     else:
         yield "retail", retail(plan.data, plan.messages, plan.seed)
+
+
+def _answers(
+    detector: Detector, samples: list[Sample] | dict[str, Any], plan: Plan
+) -> dict[str, Any]:
+    """Names and addresses in answers, that were in nothing the request held."""
+    if isinstance(samples, dict):
+        return samples
+    return asyncio.run(answers.measured(detector, samples, plan.clean, plan.seed))
 
 
 def _first_token(gateway: Gateway | None) -> dict[str, Any]:

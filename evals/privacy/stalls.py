@@ -75,10 +75,12 @@ async def _busy(analyzer: Analyzer) -> None:
         for turn in range(_TURNS):
             masked = await masker.mask(ctx, [f"{_TEXT}{number:02}{turn:02}."])
             out = Chain([masked.vault.answer(ctx), guard.stream()])
+            names = masked.vault.names(ctx)
             for word in f"{masked.texts[0]} {masked.texts[0]}".split(" "):
-                out.feed(f"{word} ")
+                await names.feed(out.feed(f"{word} "))
                 await asyncio.sleep(0)
-            out.flush()
+            await names.feed(out.flush())
+            await names.flush()
 
     await asyncio.gather(*(stream(number) for number in range(_STREAMS)))
 

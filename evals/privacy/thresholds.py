@@ -37,6 +37,9 @@ def judged(result: dict[str, Any]) -> list[dict[str, Any]]:
     rows.append(_row("hard strings fully masked, held out", hard["held_out"]["value"], _HARD))
     alarms = result["false_alarms"]["ours"]["all"]["value"]
     rows.append(_row("false alarms", alarms, _ALARMS, most=True))
+    if "skipped" not in result["answers"]:
+        changed = result["answers"]["clean_and_changed"]["value"]
+        rows.append(_row("clean sentences changed in an answer", changed, _ALARMS, most=True))
     if "ours" in result["goods"]:
         masked = result["goods"]["ours"]["masked"]["value"]
         rows.append(_row("product names and prices masked", masked, 0.0, most=True))

@@ -29,4 +29,4 @@ BY_PRESIDIO = (
 ENTITIES = (*BY_RULE, *BY_PRESIDIO)
 # Part of what findings are cached by, and documents are masked with: change it with every change of
 # what is found.
-VERSION = "2"
+VERSION = "3"

@@ -38,6 +38,10 @@ class FindingsCache:
             self._known.move_to_end(key)
         return known
 
+    async def analyzed(self, locale: str | None, text: str) -> list[Finding]:
+        """The same of a text that does not come again, such as a piece of an answer."""
+        return await self.analyzer.find(text, locale)
+
     def forget(self, tenant: TenantId) -> None:
         """Drop what is known of a tenant."""
         for key in [key for key in self._known if key[0] == tenant]:

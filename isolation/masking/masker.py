@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from isolation.context import OperatorContext, TenantContext, require_operator, require_tenant
 from isolation.masking.documents import PLACEHOLDER, DocumentMasking, MaskedText, withheld
@@ -11,6 +12,7 @@ from isolation.masking.findings import Analyzer, Finding
 from isolation.masking.findings_cache import FindingsCache
 from isolation.masking.json_text import ToolText, json_text
 from isolation.masking.output import KINDS
+from isolation.masking.output_names import NAME_KINDS
 from isolation.masking.placeholders import LITERAL, Literals, Numbering, joined, replaced
 from isolation.masking.policy import Action, Direction, MaskingPolicy, Policies, ToolLinks
 from isolation.masking.vault import Outgoing, RequestVault
@@ -133,13 +135,15 @@ class _Request:
         """What restores them."""
         policy = self._policy
         passages = [one.restored for one in self._documents if isinstance(one, MaskedText)]
+        looked_for = {*KINDS, *NAME_KINDS}
         outgoing = Outgoing(
-            [*self._given, *passages],
-            policy.acted_on(Direction.output, Action.mask) & {*KINDS},
+            [*self._given, *passages, *policy.allow],
+            policy.acted_on(Direction.output, Action.mask) & looked_for,
             policy.canaries,
             policy.acted_on(Direction.tools, Action.block),
             policy.tool_links is ToolLinks.removed,
-            policy.acted_on(Direction.output, Action.block) & {*KINDS},
+            policy.acted_on(Direction.output, Action.block) & looked_for,
+            partial(self._cache.analyzed, policy.locale),
         )
         return RequestVault(ctx, self._numbering.values(), outgoing)
 

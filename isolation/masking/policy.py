@@ -14,8 +14,10 @@ from isolation.errors import ContentBlockedError
 from isolation.masking.entities import ENTITIES
 from isolation.masking.findings import Finding, without_overlaps
 from isolation.masking.output import KINDS
+from isolation.masking.output_names import NAME_KINDS
 from isolation.masking.own_patterns import OwnPattern, find_own
 
+_IN_ANSWERS = (*KINDS, *NAME_KINDS)
 _MOST_PATTERNS, _MOST_ALLOWED, _MOST_CANARIES = 50, 2_000, 100
 
 
@@ -100,8 +102,8 @@ class MaskingPolicy(BaseModel):
             if not known.issuperset(self._rules(direction)):
                 raise ValueError(f"{direction}: unknown kind; choose of {', '.join(sorted(known))}")
         blocked = {kind for kind, action in self.output.items() if action is Action.block}
-        if not blocked.issubset({"default", *KINDS}):
-            raise ValueError(f"output: only {', '.join(KINDS)} can be blocked in an answer")
+        if not blocked.issubset({"default", *_IN_ANSWERS}):
+            raise ValueError(f"output: only {', '.join(_IN_ANSWERS)} can be blocked in an answer")
         return self
 
     @property

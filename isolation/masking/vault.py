@@ -9,6 +9,7 @@ from isolation.context import TenantContext, require_same_tenant
 from isolation.masking.canaries import CanaryGuard
 from isolation.masking.conversations import Conversation, ConversationTokens
 from isolation.masking.output import ForeignDataGuard
+from isolation.masking.output_names import Find, ForeignNamesGuard, ForeignNamesRules
 from isolation.masking.restoring import Restoring
 from isolation.streaming import Chain, StreamTransform
 from isolation.tenant_id import TenantId
@@ -18,6 +19,7 @@ from isolation.tenant_id import TenantId
 class Outgoing:
     """What an answer is held against. given: every text of the request. kinds: of personal data
     that must be in one of them, and is removed else. blocked: kinds that end the answer instead.
+    find: what reads names and addresses in it; None: rules alone do.
     canaries: what must not leave at all. never_to_tools: kinds whose values are in no tool call.
     tool_links: whether links in tool calls are the guard's too."""
 
@@ -27,6 +29,7 @@ class Outgoing:
     never_to_tools: frozenset[str] = frozenset()
     tool_links: bool = True
     blocked: frozenset[str] = frozenset()
+    find: Find | None = None
 
 
 class RequestVault:
@@ -50,6 +53,16 @@ class RequestVault:
         """
         return Chain([self.stream(ctx), self._foreign(), self._canaries()])
 
+    def names(self, ctx: TenantContext) -> ForeignNamesGuard:
+        """Keeps foreign persons and addresses in, in an answer that has passed all else.
+
+        Raises:
+            CrossTenantError: `ctx` is another tenant's.
+        """
+        require_same_tenant(ctx, self._owner, "the vault")
+        out = self._outgoing
+        return ForeignNamesGuard(out.given, out.kinds, out.blocked, out.find)
+
     def argument(self, ctx: TenantContext) -> StreamTransform:
         """The same for one string among the arguments of a tool call.
 
@@ -59,7 +72,9 @@ class RequestVault:
         require_same_tenant(ctx, self._owner, "the vault")
         never = self._outgoing.never_to_tools
         values = {name: v for name, v in self._values.items() if _kind(name) not in never}
-        return Chain([Restoring(values), self._foreign(), self._canaries()])
+        out = self._outgoing
+        rules = ForeignNamesRules(out.given, out.kinds, out.blocked)
+        return Chain([Restoring(values), self._foreign(), rules, self._canaries()])
 
     @property
     def guards_tool_links(self) -> bool:

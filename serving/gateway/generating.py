@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from isolation.context import TenantContext
 from isolation.masking.json_stream import JsonStream
-from isolation.streaming import Chain, StreamTransform
+from isolation.streaming import Chain, StreamTransform, Unchanged
 from serving.engine.client import Delta, EngineClient, Job, TenantEngine
 from serving.errors import EngineUnavailableError
 from serving.gateway.answer import AnswerPiece
@@ -53,9 +53,9 @@ class Generating:
                         async for delta in deltas:
                             if delta.generated:
                                 turn.charge(output_tokens=1)
-                            for piece in out.feed(delta):
+                            async for piece in out.feed(delta):
                                 yield piece
-        for piece in out.flush():
+        async for piece in out.flush():
             yield piece
         watched.said()
 
@@ -71,7 +71,9 @@ class Generating:
         names = {tool["function"]["name"] for tool in prepared.job.tools}
         guard, vault = self._parts.guard(self._ctx), prepared.vault
         if vault is None:
-            return Outward(meter, guard.stream(), lambda: JsonStream(guard.stream), names)
+            return Outward(
+                meter, guard.stream(), Unchanged(), lambda: JsonStream(guard.stream), names
+            )
         kept = prepared.keeps_placeholders
         whole, one = (
             (vault.masked_answer, vault.masked_answer) if kept else (vault.answer, vault.argument)
@@ -82,7 +84,7 @@ class Generating:
             return Chain([one(self._ctx), *links])
 
         text = Chain([whole(self._ctx), guard.stream()])
-        return Outward(meter, text, lambda: JsonStream(string), names)
+        return Outward(meter, text, vault.names(self._ctx), lambda: JsonStream(string), names)
 
 
 async def _metered(engine: TenantEngine, job: Job, meter: Meter) -> AsyncGenerator[Delta, None]:

@@ -3,40 +3,47 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import AsyncIterator, Callable, Collection, Iterator
 
-from isolation.streaming import StreamTransform
+from isolation.streaming import AsyncTransform, StreamTransform
 from serving.engine.client import CallDelta, Delta
 from serving.gateway.answer import AnswerCall, AnswerPiece, AnswerText
 from serving.metering.meter import Meter
 
 
 class Outward:
-    """One answer. arguments: the transform of one call's arguments. offered: the tools that may be
+    """One answer. names: what its text passes last. arguments: the transform of one call's
+    arguments. offered: the tools that may be
     called; what calls another one does not leave."""
 
     def __init__(
         self,
         meter: Meter,
         text: StreamTransform,
+        names: AsyncTransform,
         arguments: Callable[[], StreamTransform],
         offered: Collection[str],
     ) -> None:
         self._meter = meter
         self._text = text
+        self._names = names
         self._make = arguments
         self._offered = offered
         self._calls: dict[int, _Call] = {}
 
-    def feed(self, delta: Delta) -> Iterator[AnswerPiece]:
+    async def feed(self, delta: Delta) -> AsyncIterator[AnswerPiece]:
         """What can leave now."""
-        yield from self._said(self._text.feed(delta.text))
+        for piece in self._said(await self._names.feed(self._text.feed(delta.text))):
+            yield piece
         for call in delta.calls:
-            yield from self._called(call)
+            for part in self._called(call):
+                yield part
 
-    def flush(self) -> Iterator[AnswerPiece]:
+    async def flush(self) -> AsyncIterator[AnswerPiece]:
         """What was still held back. The last call."""
-        yield from self._said(self._text.flush())
+        last = await self._names.feed(self._text.flush())
+        for piece in self._said(last + await self._names.flush()):
+            yield piece
         for call in self._calls.values():
             if arguments := call.arguments.flush():
                 yield AnswerCall(call.index, self._meter.called(arguments))

@@ -9,7 +9,7 @@ from isolation.context import TenantContext
 from isolation.masking.conversations import Conversation, ConversationTokens
 from isolation.masking.documents import MaskedText
 from isolation.masking.json_text import ToolText
-from isolation.streaming import StreamTransform
+from isolation.streaming import AsyncTransform, StreamTransform
 
 
 class Vault(Protocol):
@@ -21,6 +21,9 @@ class Vault(Protocol):
 
     def answer(self, ctx: TenantContext) -> StreamTransform:
         """Restores placeholders in an answer, cut anywhere, and keeps foreign data in."""
+
+    def names(self, ctx: TenantContext) -> AsyncTransform:
+        """Keeps foreign persons and addresses in, in an answer that has passed all else."""
 
     def argument(self, ctx: TenantContext) -> StreamTransform:
         """The same for one string among a tool call's arguments."""

@@ -17,6 +17,7 @@ from isolation.masking.conversations import Conversation, ConversationTokens
 from isolation.masking.json_text import ToolText
 from isolation.namespaces import CacheScope, NamespaceDeriver
 from isolation.sealing import TenantCipher
+from isolation.streaming import Unchanged
 from isolation.tenant_id import TenantId
 from isolation.testing.contexts import operator_for_tests, tenant_for_tests
 from rag.catalog import CatalogEntry
@@ -159,6 +160,9 @@ class Vault:
 
     def answer(self, ctx: TenantContext) -> Restoring:
         return Restoring({"<EMAIL_1>": "ada@example.com"})
+
+    def names(self, ctx: TenantContext) -> Unchanged:
+        return Unchanged()
 
     def argument(self, ctx: TenantContext) -> Restoring:
         return self.answer(ctx)

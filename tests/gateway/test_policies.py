@@ -114,6 +114,21 @@ async def test_a_foreign_value_of_a_blocked_kind_ends_that_tenants_answer_before
     assert engine.reply in own.text
 
 
+async def test_a_person_that_nothing_in_the_request_held_is_in_no_answer(
+    client: httpx.AsyncClient, engine: StubEngine
+) -> None:
+    """One tenant's policy lets names pass: the leaky twin of the other's."""
+    engine.reply = "It went to Sarah Miller, 24 Elm Street, Springfield, on Monday."
+    policy = {"output": {"PERSON": "off", "STREET_ADDRESS": "off"}}
+    put = await client.put("/admin/v1/policies/voltbay", json=policy, headers=OPERATOR)
+    assert put.status_code == 200
+    whole, streamed = await _asked(client, "key-f"), await _asked(client, "key-f", stream=True)
+    assert "It went to [removed], on Monday." in whole.text
+    for reply in (whole, streamed):
+        assert not re.search("Sarah|Miller|Elm|Springfield", reply.text)
+    assert engine.reply in (await _asked(client, "key-v")).text
+
+
 @pytest.mark.parametrize(
     "policy",
     [

@@ -138,7 +138,7 @@ def test_a_catastrophic_pattern_is_harmless() -> None:
         {"user": {"PERSON": "hide"}},
         {"tools": {"NO_SUCH_KIND": "mask"}},
         {"tool_links": "sometimes"},
-        {"output": {"PERSON": "block"}},
+        {"output": {"ORDER_NUMBER": "block"}},
         {"canaries": ["short"]},
         {"locale": "norway"},
         {"patterns": [LOYALTY, LOYALTY]},

@@ -67,6 +67,10 @@ _STREET = words(
     "vei veg vej utca u út úti tér krt körút fasor ulica ul tee tn mnt pst puiestee plass allé"
     " cesta trg ulice námestí street st road avenue ave lane drive sor tie katu gade väg"
 )
+# What may stand inside an address without a capital.
+STREET_WORDS = (
+    _LINK | _STREET | words("rue via calle avenida c/ av. ul. al. os. apt. unit floor box")
+)
 _UNIT = words("apt apartment suite ste unit flat floor fl room rm box building bldg no nr etage")
 _ABBREVIATION = words(
     "st. ave. rd. dr. ln. ct. blvd. apt. ste. no. nr. n. s. e. w. ul. al. os. str. av. fl. bldg."
@@ -79,6 +83,7 @@ _ORDINARY = words(
 _UNITS = words(
     "eur usd nok euro euros dollars percent kr sek dkk pln gbp chf am pm degrees metres meters"
     " points pieces kg g cm mm km days hours minutes weeks months years items"
+    " hz khz mhz ghz mah kwh watts volts gb mb tb inches"
 )
 _NOT_IN = NOT_A_NAME - {
     "place",

@@ -63,8 +63,11 @@ _FOLLOWED = re.compile(
     rf"\b({_NAME}(?:[ \t]+{_NAME}){{0,3}}),?(?: here\b| speaking\b"
     r"| from (?:your |the )?(?:support|customer|sales|service|help|team|chat)| \()"
 )
+_CAPITALS = re.compile(
+    rf"(?<!\w){_CAPITAL}(?:[ \t]+(?:(?-i:[a-z]){{2,3}}[ \t]+){{0,2}}{_CAPITAL}){{1,7}}"
+)
 _FAR = 40
-_PARTICLES = words("de del della di da dos du la le van der den von zu ten ter bin al el y e af av")
+PARTICLES = words("de del della di da dos du la le van der den von zu ten ter bin al el y e af av")
 
 
 def named(text: str) -> Iterator[Finding]:
@@ -93,6 +96,16 @@ def placed(text: str) -> Iterator[Finding]:
         parts = match[1].split()
         if is_first_name(parts[0]) and _are_names(parts):
             yield Finding(*match.span(1), "PERSON", 0.7)
+
+
+def full_names(text: str) -> Iterator[Finding]:
+    """A first name and more names after it, all with capitals, wherever they stand."""
+    for match in _CAPITALS.finditer(text):
+        starts = [word.start() for word in re.finditer(r"\S+", match[0])]
+        for start in starts[:-1]:
+            run = _after(text, match.start() + start, any_case=False)
+            if run is not None and len(run[2]) > 1 and is_first_name(run[2][0]):
+                yield Finding(run[0], run[1], "PERSON", 0.6)
 
 
 def _are_names(parts: list[str]) -> bool:
@@ -127,11 +140,11 @@ def _after(text: str, start: int, *, any_case: bool) -> tuple[int, int, list[str
         lower = word[0].lower().rstrip(".,")
         if (lower in NOT_A_NAME and not (parts and len(lower) == 1)) or len(parts) == 4:
             break
-        if parts and parts[-1][0].isupper() and word[0][0].islower() and lower not in _PARTICLES:
+        if parts and parts[-1][0].isupper() and word[0][0].islower() and lower not in PARTICLES:
             break
         parts.append(word[0])
         end = start + word.end()
-    while parts and parts[-1].lower() in _PARTICLES:
+    while parts and parts[-1].lower() in PARTICLES:
         end -= len(parts.pop()) + 1
     if not parts or (not any_case and not parts[0][0].isupper()):
         return None
