@@ -18,6 +18,7 @@ import httpx
 
 from evals.quality.demo import Deployment, asked
 from evals.quality.question_sets import questions
+from serving.rollout.evaluation import states
 from serving.rollout.refusals import declines
 
 BASE = "base"
@@ -98,16 +99,6 @@ def judged(asking: HeldOut, model: str, reply: dict[str, Any]) -> Verdict:
         refused=reply["usage"]["prompt_tokens"] == 0,
         ended=choice["finish_reason"] == "stop",
     )
-
-
-def states(text: str, fact: str) -> bool:
-    """Whether a text holds the fact as whole words: `2 years` does not stand in `12 years`."""
-    pattern = rf"(?<!\w){re.escape(_plain(fact))}(?!\w)"
-    return re.search(pattern, _plain(text)) is not None
-
-
-def _plain(text: str) -> str:
-    return " ".join(text.casefold().split())
 
 
 async def ask_all(

@@ -19,13 +19,15 @@ from serving.adapters.resident import Resident
 class Places:
     """The engine's places, and how long an adapter keeps one, in seconds.
 
-    minimum_seconds: at least this long after its load. stale_seconds: unused for longer, it counts
-    for nobody's share.
+    stay: at least so many times as long as its load took, so that a place is not taken up with
+    loading (1 / (1 + stay) of its time at most); `minimum_seconds` is enough, however long a load
+    takes. stale_seconds: unused for longer, it counts for nobody's share.
     """
 
     capacity: int
     minimum_seconds: float
     stale_seconds: float = 300.0
+    stay: float = 10.0
 
     @property
     def pinned(self) -> int:
@@ -87,4 +89,5 @@ def _share(residents: Collection[Resident], places: Places, tenant: TenantId) ->
 
 
 def _settled_at(resident: Resident, places: Places) -> float:
-    return (resident.loaded_at or 0.0) + places.minimum_seconds
+    enough = min(places.minimum_seconds, places.stay * resident.load_seconds)
+    return (resident.loaded_at or 0.0) + enough

@@ -164,6 +164,7 @@ class Residency:
         return resident
 
     async def _load(self, resident: Resident, victim: Resident | None) -> None:
+        begun = _now()
         try:
             await self._cleaned()
             if victim is not None:
@@ -179,6 +180,7 @@ class Residency:
             await asyncio.shield(self._not_loaded(resident))
             raise
         resident.loaded_at = resident.accounted_at = resident.used_at = _now()
+        resident.load_seconds = resident.loaded_at - begun
         self._notify()
 
     async def _placed(self, resident: Resident) -> None:

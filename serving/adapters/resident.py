@@ -32,6 +32,7 @@ class Resident:
     pinned: bool
     used_at: float
     loading: asyncio.Task[None] | None = None
+    load_seconds: float = 0.0
     loaded_at: float | None = None
     accounted_at: float = 0.0
     size: int = 0

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Annotated, Any
 
+import httpx
 import typer
+from rich.progress import Progress
 from rich.table import Table
 
+from serving.cli import evaluate as evaluation
 from serving.cli.client import call, operator_client, run_as_operator, tenant_client
-from serving.cli.output import out
+from serving.cli.output import err, out
+from serving.rollout.evaluation import Case, read_cases
 from serving.settings import load_settings
 
 app = typer.Typer(help="A new version for some conversations first.", no_args_is_help=True)
@@ -37,7 +43,8 @@ def start(
     """Send some conversations to a version; promote it or roll it back by its figures."""
     body = {"candidate": candidate, "percent": percent, "control": control, "shadow": shadow}
     body |= {"gates": _json(gates), "start": not propose}
-    begun = asyncio.run(_begun(tenant, name, body, url))
+    path = f"/v1/adapters/{name}/rollouts"
+    begun = asyncio.run(_of_tenant(tenant, url, lambda own: call(own, "POST", path, json=body)))
     out.print(f"{tenant}: {name}@{begun['control']} -> @{begun['candidate']} {begun['state']}")
 
 
@@ -70,12 +77,62 @@ def stop(tenant: str, name: str, url: _Url = None) -> None:
     out.print(f"{tenant}: {name} stopped; it means @{stopped['serving']}")
 
 
-async def _begun(tenant: str, name: str, body: dict[str, Any], url: str | None) -> dict[str, Any]:
+@app.command()
+def release(tenant: str, name: str, url: _Url = None) -> None:
+    """After a rollout's end, let the name mean the newest version again."""
+    path = f"/v1/adapters/{name}/rollouts/release"
+    freed = asyncio.run(_of_tenant(tenant, url, lambda own: call(own, "POST", path)))
+    out.print(f"{tenant}: {name} is free again; its last rollout {freed['state']}")
+
+
+@app.command()
+def evaluate(
+    tenant: str,
+    name: str,
+    questions: Annotated[
+        Path,
+        typer.Argument(
+            exists=True,
+            dir_okay=False,
+            help='One JSON object a line: {"question", "facts", "never"}.',
+        ),
+    ],
+    send: Annotated[
+        bool, typer.Option(help="Tell the quality gate of a rollout that runs.")
+    ] = True,
+    url: _Url = None,
+) -> None:
+    """Ask the tenant's evaluation set of both versions, and give the quality gate the scores."""
+    cases = read_cases(questions.read_text(encoding="utf-8"))
+    asyncio.run(_evaluated(tenant, name, cases, send, url))
+
+
+async def _evaluated(
+    tenant: str, name: str, cases: list[Case], send: bool, url: str | None
+) -> None:
+    async with (
+        operator_client(load_settings(), url, with_engine=True) as operator,
+        tenant_client(operator, tenant) as own,
+    ):
+        with Progress(console=err, transient=True) as bar:
+            task = bar.add_task("asking", total=2 * len(cases))
+            found = await evaluation.evaluate(own, name, cases, lambda: bar.advance(task))
+        table = Table("version", "questions", "mean score")
+        for one in found:
+            table.add_row(f"@{one.version}", str(len(one.scores)), f"{one.mean:.3f}")
+            if send:
+                await evaluation.send(own, name, one)
+        out.print(table)
+
+
+async def _of_tenant(
+    tenant: str, url: str | None, work: Callable[[httpx.AsyncClient], Awaitable[dict[str, Any]]]
+) -> dict[str, Any]:
     async with (
         operator_client(load_settings(), url) as operator,
         tenant_client(operator, tenant) as own,
     ):
-        return await call(own, "POST", f"/v1/adapters/{name}/rollouts", json=body)
+        return await work(own)
 
 
 def _json(text: str) -> Any:

@@ -238,7 +238,7 @@ async def test_one_tenant_with_many_adapters_does_not_push_out_the_others_one(
 class TestMinimumResidency:
     @pytest.fixture
     def places(self) -> Places:
-        return Places(capacity=1, minimum_seconds=0.4)
+        return Places(capacity=1, minimum_seconds=0.4, stay=1e6)
 
     async def test_alternating_tenants_do_not_thrash(self, engine: Engine) -> None:
         mine, theirs = await engine.shop.add(FJELLVIK), await engine.shop.add(VOLTBAY)

@@ -150,6 +150,14 @@ def test_adapters_are_added_listed_shown_revoked_and_deleted_from_the_command_li
     assert "it means @1" in stopped.stdout
     again = quick_gateway.forked("adapter", "rollout", "stop", "acme", "support")
     assert again.returncode == 1
+    freed = quick_gateway.forked("adapter", "rollout", "release", "acme", "support")
+    assert "support is free again" in freed.stdout, freed.stderr
+    questions = tmp_path / "questions.jsonl"
+    questions.write_text('{"question": "How long?"}')
+    wrong = quick_gateway.forked(
+        "adapter", "rollout", "evaluate", "acme", "support", str(questions)
+    )
+    assert (wrong.returncode, "Line 1: facts" in wrong.stderr) == (1, True)
     revoked = quick_gateway.forked("adapter", "revoke", "acme", "support@1")
     assert "1 versions" in revoked.stdout
     deleted = quick_gateway.forked("adapter", "delete", "acme", "support", "--yes")

@@ -5,16 +5,20 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from isolation.errors import CrossTenantError
 from isolation.tenant_id import TenantId
 from serving.adapters.names import Reference
+from serving.cli.evaluate import evaluate, send
 from serving.errors import ConcurrencyLimitError
 from serving.rollout import plans as plans_module
+from serving.rollout.evaluation import Case
 from serving.rollout.plans import RolloutPlans
 from tests.adapters.conftest import FJELLVIK, OPERATOR
 from tests.gateway import fakes
@@ -51,6 +55,13 @@ async def _begun(gateway: Gateway, key: str = "key-f", **more: Any) -> dict[str,
     return rollout
 
 
+@asynccontextmanager
+async def _as(gateway: Gateway, key: str) -> AsyncGenerator[httpx.AsyncClient, None]:
+    headers = {"Authorization": f"Bearer {key}"}
+    transport, url = gateway.http._transport, gateway.http.base_url
+    yield httpx.AsyncClient(transport=transport, base_url=url, headers=headers)
+
+
 async def _says(gateway: Gateway, conversation: str, key: str = "key-f") -> str:
     return await gateway.answer(key, "support", metadata={"conversation": conversation})
 
@@ -66,8 +77,8 @@ async def _conversations(gateway: Gateway, answer: str, count: int = 1) -> list[
     raise AssertionError("no such conversation")
 
 
-async def _newest(gateway: Gateway) -> dict[str, Any]:
-    shown = (await gateway.call("key-f", "GET", PATH)).json()["data"][-1]
+async def _newest(gateway: Gateway, key: str = "key-f") -> dict[str, Any]:
+    shown = (await gateway.call(key, "GET", PATH)).json()["data"][-1]
     assert isinstance(shown, dict)
     return shown
 
@@ -261,6 +272,29 @@ async def test_a_tenants_own_scores_decide_too(gateway: Gateway) -> None:
     await gateway.trials.keep()
     shown = await _newest(gateway)
     assert (shown["state"], shown["steps"][-1]["why"]) == ("rolled_back", ["quality_worse"])
+
+
+async def test_the_tenants_evaluation_set_is_asked_of_both_versions(gateway: Gateway) -> None:
+    old, new = await _versions(gateway)
+    await _versions(gateway, "key-v", 3)
+    for key in ("key-f", "key-v"):
+        await _begun(gateway, key, gates=GATES | {"minimum_scores": 2})
+    cases = [Case(question=f"{n}?", facts=(old,), never=("nothing",)) for n in range(3)]
+    asked: list[None] = []
+    async with _as(gateway, "key-f") as own:
+        control, candidate = await evaluate(own, "support", cases, lambda: asked.append(None))
+        for one in (control, candidate):
+            await send(own, "support", one)
+    assert (control.version, candidate.version, len(asked)) == (1, 2, 6)
+    assert (control.scores, candidate.scores) == ([1.0] * 3, [0.0] * 3)
+    figures = (await _newest(gateway))["figures"]
+    assert (figures["control"]["scores"], figures["canary"]["scores"]) != (None, None)
+    # The control: the other tenant asks its own versions, and tells its own rollout.
+    async with _as(gateway, "key-v") as other:
+        assert [one.mean for one in await evaluate(other, "support", cases, list)] == [0.0, 0.0]
+    theirs = (await _newest(gateway, "key-v"))["figures"]
+    assert theirs["control"]["scores"] != figures["control"]["scores"]
+    assert new not in str(theirs)
 
 
 async def test_a_stranger_gets_the_answer_for_the_unknown_on_every_route(gateway: Gateway) -> None:
