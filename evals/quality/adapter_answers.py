@@ -28,13 +28,15 @@ _LEFT_OVER = re.compile(r"<[A-Z][A-Z_]*_[0-9]+>")
 
 @dataclass(frozen=True, slots=True)
 class HeldOut:
-    """A question. fact: None, no document answers it. customer: who says their name in it."""
+    """A question. fact: None, no document answers it. customer: who says their name in it. fresh:
+    written after the recipe was settled, so that nothing was chosen by it."""
 
     question: str
     document: str | None = None
     fact: str | None = None
     seen: bool = False
     customer: str | None = None
+    fresh: bool = False
 
 
 @dataclass(frozen=True, slots=True)

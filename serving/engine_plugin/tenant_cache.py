@@ -12,6 +12,7 @@ import heapq
 import time
 from typing import Any
 
+import torch
 from sglang.srt.mem_cache.base_prefix_cache import EvictParams, EvictResult
 
 from serving.engine_plugin import scrub
@@ -100,9 +101,11 @@ class TenantRadixCache(PublicTree):
     def forget_adapter(self, name: str) -> None:
         """Evict the prefixes computed with an adapter, reserved or not."""
         for namespace in self._of_adapters.pop(name, ()):
+            taken = []
             while leaves := self.evictable_leaves.intersection(self.nodes_of(namespace)):
-                for leaf in leaves:
-                    self._evict_leaf(leaf, len(leaf.key))
+                taken += [self._taken(leaf, len(leaf.key)) for leaf in leaves]
+            if taken:
+                self._give_back(self._owners[namespace], taken)
 
     def inc_lock_ref(self, node: Node) -> Any:
         self._count_locked(node, before=0)
@@ -161,29 +164,36 @@ class TenantRadixCache(PublicTree):
 
     def _evict_of(self, account: Account, tokens: int) -> int:
         """Free up to `tokens` of one account, in whole pages; how many it were."""
-        evicted = 0
+        taken, evicted = [], 0
         while evicted < tokens:
             leaf = self._oldest_leaf(account)
-            if leaf is None:
+            slots = None if leaf is None else self._taken(leaf, tokens - evicted)
+            if slots is None:
                 break
-            if not (freed := self._evict_leaf(leaf, tokens - evicted)):
-                break
-            evicted += freed
+            taken.append(slots)
+            evicted += len(slots)
+        self._give_back(account, taken)
         return evicted
 
-    def _evict_leaf(self, leaf: Node, most: int) -> int:
-        """A leaf, or its end if `most` is less: a reservation may cut through it."""
+    def _taken(self, leaf: Node, most: int) -> Any:
+        """The slots of a leaf that is taken out of the tree, or of its end if `most` is less: a
+        reservation may cut through it. None: that is less than a page."""
         keep = len(leaf.key) - most
         keep = -(-keep // self.page_size) * self.page_size
         if keep >= len(leaf.key):
-            return 0
+            return None
         if keep > 0:
             self._split_node(leaf.key, leaf, keep).last_access_time = leaf.last_access_time
-        with scrub.scrubbing(self._owners[leaf.key.cache_salt].policy.scrub):
-            self.token_to_kv_pool_allocator.free_segment(leaf.value, start_pos=0)
         self._delete_leaf(leaf)
         self.kv_events.record_remove(leaf)
-        return len(leaf.key)
+        return leaf.value
+
+    def _give_back(self, account: Account, taken: list[Any]) -> None:
+        """Slots of one account, at once: the allocator copies its free list for each time."""
+        if not taken:
+            return
+        with scrub.scrubbing(account.policy.scrub):
+            self.token_to_kv_pool_allocator.free_segment(torch.cat(taken), start_pos=0)
 
     # Owners
 
