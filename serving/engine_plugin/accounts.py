@@ -16,6 +16,7 @@ when they come up.
 from __future__ import annotations
 
 import heapq
+import itertools
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -70,6 +71,9 @@ class Accounts:
         self._promised = 0
         self._weights = 0
         self._reclaimable = 0
+        # Of all accounts together: one that is closed and opened anew meets no entry of its former
+        # self.
+        self._versions = itertools.count(1)
         # Each account that can give stands in one of these, with its current version.
         self._above_cap: _Heap = []
         self._above_share: _Heap = []
@@ -168,10 +172,10 @@ class Accounts:
 
     def pass_over(self, account: Account) -> None:
         """It cannot give now, whatever the numbers say; it is asked again when they change."""
-        account.version += 1
+        account.version = next(self._versions)
 
     def _changed(self, account: Account) -> None:
-        account.version += 1
+        account.version = next(self._versions)
         spare = account.resident - self.reserved(account)
         surplus = max(0, min(account.evictable, spare))
         self._reclaimable += surplus - account.surplus

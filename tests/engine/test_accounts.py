@@ -178,6 +178,19 @@ def test_an_account_cannot_lock_what_it_does_not_hold() -> None:
         accounts.change(accounts.open("a", KvPolicy()), resident=5, locked=6)
 
 
+def test_an_account_that_is_opened_anew_gives_nothing_of_its_former_self() -> None:
+    accounts = Accounts(POOL)
+    former = accounts.open("a", KvPolicy())
+    accounts.change(former, resident=50)
+    accounts.change(former, resident=-50)
+    accounts.close("a")
+    anew = accounts.open("a", KvPolicy())
+    for _ in range(5):
+        accounts.change(anew, resident=50, locked=50)
+        assert accounts.next_to_give() is None
+        accounts.change(anew, resident=-50, locked=-50)
+
+
 def test_an_account_that_holds_tokens_is_not_closed() -> None:
     accounts = Accounts(POOL)
     accounts.change(accounts.open("a", KvPolicy()), resident=5)
