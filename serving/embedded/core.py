@@ -248,6 +248,7 @@ def runtime_of(
         readiness=readiness,
         demo=demo,
         adapters=core.adapters.parts,
+        masker=None if core.masking is None else core.masking.masker,
     )
 
 

@@ -27,6 +27,7 @@ from serving.gateway.ports import (
     Retrieval,
     TenantAuthenticator,
 )
+from serving.gateway.privacy_ports import Masker
 from serving.metering.metrics import Metrics
 from serving.rollout.service import Rollouts
 from serving.settings import Settings
@@ -69,7 +70,7 @@ class Runtime:
 
     chat: None in a process that has no engine (the command line, without a gateway).
     demo: what the chat page may offer, in demo mode.
-    adapters: None where the operator switched them off.
+    adapters, masker: None where the operator switched them off.
     """
 
     settings: Settings
@@ -94,4 +95,5 @@ class Runtime:
     readiness: Callable[[], Readiness]
     demo: Callable[[], Sequence[DemoTenant]] = tuple
     adapters: AdapterParts | None = None
+    masker: Masker | None = None
     traces: Traces = field(default_factory=Traces)

@@ -255,8 +255,13 @@ async def test_an_export_is_in_clear_and_an_archive_comes_back_masked(
     assert len(rows(core)) == 1
 
 
-async def test_a_search_gives_what_a_model_gets_to_whoever_asks_for_it(core: Core) -> None:
-    await put(core, ACME, MASKED)
+@pytest.mark.parametrize("before", [False, True])
+async def test_a_search_gives_what_a_model_gets_to_whoever_asks_for_it(
+    core: Core, before: bool
+) -> None:
+    """before: the document came in before the policy, and is not masked where it lies."""
+    await put(core, ACME, MaskingPolicy() if before else MASKED)
+    await core.policies.set(core.operator, tenant_id("acme"), MASKED)
     key = await core.registry.issue_key(core.operator, tenant_id("acme"))
     transport = httpx.ASGITransport(create_app(runtime_without_engine(core)))
     headers = {"Authorization": f"Bearer {key.text}"}

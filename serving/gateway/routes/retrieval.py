@@ -43,7 +43,11 @@ class _Embeddings(BaseModel):
 async def search(request: Request, ctx: Tenant, parts: Parts) -> dict[str, Any]:
     """The tenant's best passages for a query, best first. No vector and no foreign score leaves.
 
-    masked: as a model gets them, with what was masked in a document still masked.
+    masked: as a model gets them beside this query: as the tenant's policy says of documents, those
+    too that came in before it.
+
+    Raises:
+        ContentBlockedError: the policy does not let something in them pass.
     """
     try:
         asked = _Search.model_validate_json(await read_body(request, 64_000))
@@ -52,16 +56,20 @@ async def search(request: Request, ctx: Tenant, parts: Parts) -> dict[str, Any]:
     where = None if asked.filter is None else parse_filter(asked.filter)
     question = Question(asked.query)
     passages = await parts.retriever.of(ctx).search(question, limit=asked.top_k, where=where)
+    texts = [passage.text for passage in passages]
+    if asked.masked and parts.masker is not None:
+        given = [passage.masked or passage.text for passage in passages]
+        texts = (await parts.masker.mask(ctx, [asked.query], given)).documents
     return {
         "object": "list",
         "data": [
             {
                 "document_id": passage.document_id,
                 "title": passage.title,
-                "text": passage.masked.text if asked.masked and passage.masked else passage.text,
+                "text": text,
                 "score": passage.score,
             }
-            for passage in passages
+            for passage, text in zip(passages, texts, strict=True)
         ],
     }
 
