@@ -26,7 +26,7 @@ def long_prefill(
     """How long a running answer waits for its next token while a long prompt arrives."""
     settings = load_settings()
     worker = worker_of(settings, prepared(settings, model))
-    sizes = size or [128, 512, 2048, -1]
+    sizes = size or [128, 704, 2048, -1]
     with err.status("starting") as status:
         result = asyncio.run(measure(worker, sizes, rounds, words, status.update))
     names = ("chunked_prefill_size", "gap_alone_ms", "longest_gap_ms", "prompt_seconds")

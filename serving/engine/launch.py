@@ -22,8 +22,9 @@ from serving.supervision.process import Command
 
 _CPU_FLAGS = (
     *("--attention-backend", "torch_native", "--dtype", "float32", "--disable-overlap-schedule"),
-    # A running answer waits for a chunk of somebody's prompt: two seconds of a small machine.
-    *("--max-total-tokens", "16384", "--chunked-prefill-size", "512"),
+    # A running answer waits for a chunk of somebody's prompt: three seconds of a small machine. A
+    # chat's usual prompt is one chunk: two would each read all weights.
+    *("--max-total-tokens", "16384", "--chunked-prefill-size", "704"),
     # Else the idle scheduler polls, and takes one core of a small machine for nothing.
     "--sleep-on-idle",
 )
