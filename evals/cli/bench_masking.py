@@ -34,7 +34,10 @@ def masking(
     from evals.privacy.first_token import Gateway
     from evals.privacy.masking import Plan, measure
 
-    target = None if gateway is None else Gateway(gateway, os.environ.get("BULKHEAD_ADMIN_KEY", ""))
+    key = os.environ.get("BULKHEAD_ADMIN_KEY", "")
+    if gateway is not None and not key:
+        raise typer.BadParameter("set BULKHEAD_ADMIN_KEY to its key.", param_hint="--gateway")
+    target = None if gateway is None else Gateway(gateway, key)
     with err.status("starting") as status:
         result = measure(Plan(messages, clean, seed, data, target), status.update)
     out.print(_masking_table(result))

@@ -1,8 +1,8 @@
 """Held-out questions to each demo merchant, once to the base model and once to its adapter.
 
 Everything between question and answer is the product's: retrieval, masking, prompt, guard. The
-questions are in no training data, nor are the facts that they ask for; of some documents (`seen` is
-false) the adapter has seen no passage at all.
+questions are in no training data, and of the documents that answer them the adapter has seen no
+passage.
 """
 
 from __future__ import annotations
@@ -34,7 +34,6 @@ class HeldOut:
     question: str
     document: str | None = None
     fact: str | None = None
-    seen: bool = False
     customer: str | None = None
     fresh: bool = False
 

@@ -44,10 +44,8 @@ async def open_gateway(
     worker: the engine to run here; None where the settings name one by URL.
     on_refused: told why an engine was refused by the probe.
     """
-    settings = core.settings
     async with AsyncExitStack() as stack:
-        redis = await stack.enter_async_context(open_valkey(settings))
-        engine = make_engine(settings, worker, core.operator, on_refused)
+        engine = make_engine(core.settings, worker, core.operator, on_refused)
         stack.push_async_callback(engine.close)
         engine.start()
         core.deletion.clears(EngineKv(engine, ours=worker is not None))
@@ -55,26 +53,11 @@ async def open_gateway(
             # Loading takes seconds, and the engine loads meanwhile.
             await core.masking.workers.start()
         metrics = Metrics()
-        model = worker.model if worker is not None else settings.model_path
-        parts = ChatParts(
-            engine=engine.client,
-            tokens=_token_counter(model),
-            namespaces=NamespaceDeriver(derived_key(settings, "namespace")),
-            scope=cache_scope(settings, model),
-            limiter=ValkeyConcurrency(redis),
-            queue=FairQueue(settings.engine_slots),
-            usage=core.usage,
-            masker=None if core.masking is None else core.masking.masker,
-            retriever=core.retriever if settings.retrieval == "on" else None,
-            refusal=_refusal(settings),
-            guard=_guards(settings),
-            conversations=core.conversations,
-            models=await _models(core, engine, metrics, stack),
-            trials=await _trials(core, stack),
-        )
-        chat = ChatService(parts, _options(settings))
+        model = worker.model if worker is not None else core.settings.model_path
+        parts = await _chat_parts(core, engine, model, metrics, stack)
+        chat = ChatService(parts, _options(core.settings))
         stack.push_async_callback(chat.close)
-        traces = _traces(settings)
+        traces = _traces(core.settings)
         stack.push_async_callback(traces.close)
         runtime = runtime_of(
             core,
@@ -84,6 +67,29 @@ async def open_gateway(
             demo=demo,
         )
         yield replace(runtime, traces=traces)
+
+
+async def _chat_parts(
+    core: Core, engine: Engine, model: Path | None, metrics: Metrics, stack: AsyncExitStack
+) -> ChatParts:
+    settings = core.settings
+    redis = await stack.enter_async_context(open_valkey(settings))
+    return ChatParts(
+        engine=engine.client,
+        tokens=_token_counter(model),
+        namespaces=NamespaceDeriver(derived_key(settings, "namespace")),
+        scope=cache_scope(settings, model),
+        limiter=ValkeyConcurrency(redis),
+        queue=FairQueue(settings.engine_slots),
+        usage=core.usage,
+        masker=None if core.masking is None else core.masking.masker,
+        retriever=core.retriever if settings.retrieval == "on" else None,
+        refusal=_refusal(settings),
+        guard=_guards(settings),
+        conversations=core.conversations,
+        models=await _models(core, engine, metrics, stack),
+        trials=await _trials(core, stack),
+    )
 
 
 def _traces(settings: Settings) -> Traces:

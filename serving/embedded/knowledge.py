@@ -235,19 +235,9 @@ async def open_knowledge(
         StartupError: there is no such embedding model, or a server does not answer.
         UnsafeCollectionError: the vectors were made with another one.
     """
+    embedder = embedder or _chosen(settings)
     try:
-        embedder = embedder or chosen(settings.embedding)
-    except UnknownEmbeddingError as error:
-        raise StartupError(f"BULKHEAD_EMBEDDING: {error.message}") from None
-    generations: EdgeGenerations | ServerGenerations
-    moves = None
-    try:
-        if settings.qdrant_url is None:
-            generations = EdgeGenerations(settings.data_dir / "vectors")
-        else:
-            generations, moves = server_generations(settings), Moves(database)
-            with reached():
-                moves.epoch, generations.name = await moves.agreed(generations.aliased)
+        generations, moves = await _generations(settings, database)
         with reached():
             engine = await generations.open(made_with(embedder))
     except BaseException:
@@ -270,6 +260,25 @@ async def open_knowledge(
         yield knowledge
     finally:
         await knowledge.close()
+
+
+def _chosen(settings: Settings) -> Embedder:
+    try:
+        return chosen(settings.embedding)
+    except UnknownEmbeddingError as error:
+        raise StartupError(f"BULKHEAD_EMBEDDING: {error.message}") from None
+
+
+async def _generations(
+    settings: Settings, database: Database
+) -> tuple[EdgeGenerations | ServerGenerations, Moves | None]:
+    """Where the vectors are; on a server, which collection all gateways have agreed upon."""
+    if settings.qdrant_url is None:
+        return EdgeGenerations(settings.data_dir / "vectors"), None
+    generations, moves = server_generations(settings), Moves(database)
+    with reached():
+        moves.epoch, generations.name = await moves.agreed(generations.aliased)
+    return generations, moves
 
 
 def _collection(engine: VectorStore) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 from evals.quality.adapter_answers import HeldOut, Verdict, judged, states
 from evals.quality.adapter_report import report
 
-RETURNS = HeldOut("how long?", "returns.md", "30 days", True, "Maria Hansen")
+RETURNS = HeldOut("how long?", "returns.md", "30 days", "Maria Hansen")
 ABSENT = HeldOut("do you sell boats?")
 
 
@@ -53,7 +53,7 @@ def test_base_and_adapter_are_compared_on_the_same_questions() -> None:
         assert cells["fact"]["base"]["count"] == 0
         assert cells["fact"]["adapter"]["count"] == cells["fact"]["adapter"]["of"] == 1
         assert cells["fact"]["difference"]["mean"] == 1
-        assert cells["fact_of_unseen_documents"]["base"] == {"count": 0, "of": 0}
+        assert cells["fact_of_fresh_questions"]["base"] == {"count": 0, "of": 0}
         assert cells["declined_where_nothing_answers"]["adapter"]["of"] == 1
         assert cells["refused_by_the_gateway"] == 1
     assert told["answers"]["fjellvik"][0]["adapter"]["answer"] == "Maria Hansen, 30 days"

@@ -38,9 +38,7 @@ def test_no_held_out_question_or_fact_is_learned(merchant: str) -> None:
         assert asking.question.casefold().strip(" ?") not in learned
         if asking.fact is None:
             continue
-        of_document = [pair.answer for pair in pairs if pair.document == asking.document]
-        assert not any(states(answer, asking.fact) for answer in of_document), asking.question
-        assert asking.seen or of_document == []
+        assert not [pair for pair in pairs if pair.document == asking.document], asking.question
 
 
 @each_merchant
