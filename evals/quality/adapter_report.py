@@ -36,6 +36,7 @@ def measures(answers: Answers) -> dict[str, Any]:
     customers = [one for one in facts if one[0].customer is not None]
     return {
         "fact": _compared(facts, lambda v: v.fact),
+        "fact_with_its_passage_cited": _compared(facts, lambda v: v.fact and v.cited),
         "fact_of_fresh_questions": _compared([a for a in facts if a[0].fresh], lambda v: v.fact),
         "right_passage_cited": _compared(facts, lambda v: v.cited),
         "customer_named": _compared(customers, lambda v: v.named),
