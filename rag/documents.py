@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from isolation.access import checked_groups
-from isolation.masking.documents import MaskedText, Values
+from isolation.masking.masked_text import MaskedText, Values
 from isolation.tenant_id import TenantId
 from rag.errors import InvalidDocumentError
 from rag.filters import Metadata, check_metadata

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from isolation.context import TenantContext
-from isolation.masking.documents import MaskedText
+from isolation.masking.masked_text import MaskedText
 from rag.catalog import CatalogEntry
 from rag.documents import Chunk, DocumentVersion, StoredChunk
 from rag.ingest import Ingestor

@@ -17,6 +17,7 @@ from evals.privacy.clean import clean
 from evals.privacy.samples import HELD_OUT, Sample, filled
 from evals.privacy.scores import rate
 from isolation.masking.findings import Detector, Finding
+from isolation.masking.given import Given
 from isolation.masking.output_names import NAME_KINDS, ForeignNamesGuard
 
 
@@ -69,7 +70,7 @@ async def _guarded(detector: Detector, answer: str, given: list[str]) -> str:
     async def find(text: str) -> list[Finding]:
         return await asyncio.to_thread(detector.find, text)
 
-    guard = ForeignNamesGuard(given, NAME_KINDS, (), find)
+    guard = ForeignNamesGuard(Given(given), NAME_KINDS, (), find)
     return await guard.feed(answer) + await guard.flush()
 
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from isolation.context import TenantContext
-from isolation.masking.documents import MaskedText
+from isolation.masking.masked_text import MaskedText
 from isolation.masking.masker import Masker
 from isolation.masking.policy import MaskingPolicy
 from isolation.masking.workers import DetectorWorkers

@@ -1,58 +1,24 @@
 """Documents, masked once, when they come in: placeholders of the document's own.
 
 A passage's text goes about with them; what they stand for lies in the document's vault. A request
-gives each value a placeholder of its own (`Numbering.renumbered`), and analyses nothing.
+gives each value a placeholder of its own, and analyses nothing.
 """
 
 from __future__ import annotations
 
 import hashlib
-import re
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable
 
 from isolation.masking.findings import Finding
+from isolation.masking.masked_text import PLACEHOLDER
 from isolation.masking.placeholders import Literals, Numbering, joined, replaced
 from isolation.masking.policy import Direction, MaskingPolicy, Originals
 
-PLACEHOLDER = re.compile(r"<([A-Z][A-Z_]*)_([0-9]+)>")
 # Values that one document's numbering remembers: a value that comes again after so many others
 # gets another number, so that memory does not grow with the document.
 _REMEMBERED = 50_000
 
-Values = Mapping[str, str | None]
 Find = Callable[[str], Awaitable[list[Finding]]]
-
-
-@dataclass(frozen=True, slots=True)
-class MaskedText:
-    """A text with document placeholders, and what they stand for: None, it is not to be shown.
-
-    document: names the version of the document, inside which a placeholder means one thing.
-    """
-
-    text: str
-    values: Values
-    document: str
-
-    @property
-    def restored(self) -> str:
-        """The text as it was; in place of what is not to be shown, of which kind it is."""
-        return PLACEHOLDER.sub(self._shown, self.text)
-
-    def _shown(self, match: re.Match[str]) -> str:
-        if match[0] not in self.values:
-            return match[0]
-        value = self.values[match[0]]
-        return withheld(match[1]) if value is None else value
-
-    def __repr__(self) -> str:
-        return f"<MaskedText of {len(self.values)} values>"
-
-
-def withheld(kind: str) -> str:
-    """What stands for a value that is not to be shown."""
-    return f"[{kind.replace('_', ' ').lower()}]"
 
 
 class DocumentMasking:

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from functools import partial
 
 from isolation.context import OperatorContext, TenantContext, require_operator, require_tenant
-from isolation.masking.documents import PLACEHOLDER, DocumentMasking, MaskedText, withheld
+from isolation.masking.documents import DocumentMasking
 from isolation.masking.findings import Analyzer, Finding
 from isolation.masking.findings_cache import FindingsCache
+from isolation.masking.given import Given
 from isolation.masking.json_text import ToolText, json_text
+from isolation.masking.masked_text import PLACEHOLDER, MaskedText, withheld
 from isolation.masking.output import KINDS
 from isolation.masking.output_names import NAME_KINDS
 from isolation.masking.placeholders import LITERAL, Literals, Numbering, joined, replaced
@@ -124,20 +126,22 @@ class _Request:
 
     def renumbered(self, masked: MaskedText) -> str:
         """A document's text with the request's placeholders in place of its own."""
-        out, position = [], 0
-        for found in self._literals.find(masked.text):
-            written = masked.text[found.start : found.end]
-            out += [masked.text[position : found.start], self._placeholder(masked, written)]
-            position = found.end
-        return "".join([*out, masked.text[position:]])
+        own: dict[str, str] = {}
+
+        def placeholder(written: str) -> str:
+            if written not in own:
+                own[written] = self._placeholder(masked, written)
+            return own[written]
+
+        return self._literals.replaced(masked.text, placeholder)
 
     def vault(self, ctx: TenantContext) -> RequestVault:
         """What restores them."""
         policy = self._policy
-        passages = [one.restored for one in self._documents if isinstance(one, MaskedText)]
+        masked = [one for one in self._documents if isinstance(one, MaskedText)]
         looked_for = {*KINDS, *NAME_KINDS}
         outgoing = Outgoing(
-            [*self._given, *passages, *policy.allow],
+            Given([*self._given, *policy.allow], masked),
             policy.acted_on(Direction.output, Action.mask) & looked_for,
             policy.canaries,
             policy.acted_on(Direction.tools, Action.block),

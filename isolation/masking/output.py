@@ -10,9 +10,10 @@ A value of a kind that is masked is removed; one of a kind that is blocked ends 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 
 from isolation.errors import AnswerBlockedError
+from isolation.masking.given import Given
 from isolation.masking.rules.checksums import IBAN_LENGTHS, iban, luhn
 
 REMOVED = "[removed]"
@@ -24,23 +25,19 @@ _IBAN = re.compile(r"(?<![^\W_])[A-Z]{2}\d\d(?: ?[A-Z0-9]){11,30}", re.IGNORECAS
 _CARD = re.compile(r"(?<!\d)[2-6](?:[ -]?\d){14,18}(?!\d)")
 _SSN = re.compile(r"(?<![\d-])(?!000|666|9)\d{3}-(?!00)\d\d-(?!0000)\d{4}(?![\d-])")
 _PHONE = re.compile(r"\+[1-9](?:[ ()/.-]{0,2}\d){7,14}(?!\d)")
-_NOT_COUNTED = re.compile(r"[^\w@]|_")
 
 
 class ForeignDataGuard:
-    """A `StreamTransform`. `given`: every text that went into the request; `kinds`: what to look
-    for and remove; `blocked`: what to look for and end the answer at. Words with a digit or an @
-    are held back until the run of them is over, or is `LONGEST`.
+    """A `StreamTransform`. `given`: what went into the request; `kinds`: what to look for and
+    remove; `blocked`: what to look for and end the answer at. Words with a digit or an @ are held
+    back until the run of them is over, or is `LONGEST`.
 
     Raises:
         AnswerBlockedError: from `feed` and `flush`; nothing of the value has left.
     """
 
-    def __init__(
-        self, given: Sequence[str], kinds: Iterable[str], blocked: Iterable[str] = ()
-    ) -> None:
+    def __init__(self, given: Given, kinds: Iterable[str], blocked: Iterable[str] = ()) -> None:
         self._given = given
-        self._known: str | None = None
         self._blocked = frozenset(blocked)
         looked_for = self._blocked.union(kinds)
         self._finders = [(kind, _FINDERS[kind]) for kind in KINDS if kind in looked_for]
@@ -84,21 +81,11 @@ class ForeignDataGuard:
         text, self._held = self._held, ""
         for kind, find in self._finders:
             for start, end in reversed(list(find(text))):
-                if not self._is_given(text[start:end]):
+                if not self._given.holds(text[start:end]):
                     if kind in self._blocked:
                         raise AnswerBlockedError(kind)
                     text = text[:start] + REMOVED + text[end:]
         return text
-
-    def _is_given(self, value: str) -> bool:
-        if self._known is None:
-            self._known = "\n".join(map(_counted, self._given))
-        return _counted(value) in self._known
-
-
-def _counted(text: str) -> str:
-    """What tells one value from another: letters, digits and the @."""
-    return _NOT_COUNTED.sub("", text).casefold()
 
 
 def _by(pattern: re.Pattern[str]) -> Callable[[str], Iterator[tuple[int, int]]]:

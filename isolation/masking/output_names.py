@@ -8,11 +8,12 @@ only what else is there is analysed, as a customer's own words are.
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from isolation.errors import AnswerBlockedError
 from isolation.masking.findings import Finding, without_overlaps
+from isolation.masking.given import Given, parts
 from isolation.masking.output import REMOVED
 from isolation.masking.rules.addresses import STREET_WORDS, addresses
 from isolation.masking.rules.names import PARTICLES, full_names, named
@@ -25,7 +26,7 @@ _BEFORE = 120  # characters before them, which tell what they are
 _INSIDE = PARTICLES | STREET_WORDS | words("of the and corner")
 _WITH_A_STOP = words("mr. mrs. ms. mx. dr. prof. st. ave. rd. apt. ste. no. ul. al. str. p.o. gl.")
 _BETWEEN = words(", - – / &")
-_PART = re.compile(r"[^\W_]+")
+_WORD = re.compile(r"[^\W_]+")
 
 Find = Callable[[str], Awaitable[list[Finding]]]
 
@@ -37,6 +38,11 @@ class Run:
     before: str
     words: str
     after: str
+
+    @property
+    def text(self) -> str:
+        """All of it, to be analysed."""
+        return self.before + self.words + self.after
 
 
 class _Runs:
@@ -87,11 +93,8 @@ class _Runs:
 class _Judge:
     """What of a run may leave."""
 
-    def __init__(
-        self, given: Sequence[str], kinds: Iterable[str], blocked: Iterable[str] = ()
-    ) -> None:
+    def __init__(self, given: Given, kinds: Iterable[str], blocked: Iterable[str]) -> None:
         self._given = given
-        self._known: frozenset[str] | None = None
         self._blocked = frozenset(blocked)
         self._kinds = self._blocked.union(kinds).intersection(NAME_KINDS)
 
@@ -102,8 +105,14 @@ class _Judge:
 
     def is_harmless(self, run: Run) -> bool:
         """Whether the request held all of its names, or there are none: nothing to look for."""
-        names = {part.casefold() for part in _parts(run.words) if not part[0].isdigit()}
-        return self._held.issuperset(names - NOT_A_NAME)
+        names = {part.casefold() for part in parts(run.words) if not part[0].isdigit()}
+        return self._given.holds_words(names - NOT_A_NAME)
+
+    def by_rule(self, piece: str | Run) -> str:
+        """The piece without what the rules find in it and was not given."""
+        if isinstance(piece, str):
+            return piece
+        return piece.words if self.is_harmless(piece) else self.checked(piece, _by_rule(piece.text))
 
     def checked(self, run: Run, findings: Iterable[Finding]) -> str:
         """The run's words without what was found in it and not given.
@@ -133,26 +142,19 @@ class _Judge:
 
     def _is_given(self, value: str) -> bool:
         """By its words: whoever was given "Berg, Ada" may be told of Ada Berg."""
-        return self._held.issuperset(map(str.casefold, _parts(value)))
-
-    @property
-    def _held(self) -> frozenset[str]:
-        if self._known is None:
-            held = (part for text in self._given for part in _parts(text))
-            self._known = frozenset(map(str.casefold, held))
-        return self._known
+        return self._given.holds_words(map(str.casefold, parts(value)))
 
 
 class ForeignNamesGuard:
-    """An answer's. `given`: every text that went into the request; `kinds`: what to look for and
-    remove; `blocked`: what to look for and end the answer at; `find`: the analyzer, if any.
+    """An answer's. `given`: what went into the request; `kinds`: what to look for and remove;
+    `blocked`: what to look for and end the answer at; `find`: the analyzer, if any.
 
     Raises:
         AnswerBlockedError: from `feed` and `flush`; nothing of the value has left.
     """
 
     def __init__(
-        self, given: Sequence[str], kinds: Iterable[str], blocked: Iterable[str], find: Find | None
+        self, given: Given, kinds: Iterable[str], blocked: Iterable[str], find: Find | None
     ) -> None:
         self._judge = _Judge(given, kinds, blocked)
         self._runs = _Runs()
@@ -170,45 +172,31 @@ class ForeignNamesGuard:
         return "".join([await self._of(piece) for piece in pieces])
 
     async def _of(self, piece: str | Run) -> str:
-        if isinstance(piece, str):
-            return piece
-        if self._judge.is_harmless(piece):
-            return piece.words
-        text = piece.before + piece.words + piece.after
-        found = await self._find(text) if self._find and _is_english(piece) else []
-        return self._judge.checked(piece, [*found, *_by_rule(text)])
+        if isinstance(piece, str) or self._judge.is_harmless(piece) or not self._find:
+            return self._judge.by_rule(piece)
+        found = await self._find(piece.text) if _is_english(piece) else []
+        return self._judge.checked(piece, [*found, *_by_rule(piece.text)])
 
 
 class ForeignNamesRules:
     """A `StreamTransform` that does the same by rules alone, for one string of a tool call."""
 
-    def __init__(
-        self, given: Sequence[str], kinds: Iterable[str], blocked: Iterable[str] = ()
-    ) -> None:
+    def __init__(self, given: Given, kinds: Iterable[str], blocked: Iterable[str] = ()) -> None:
         self._judge = _Judge(given, kinds, blocked)
         self._runs = _Runs()
 
     def feed(self, text: str) -> str:
-        return self._judged(self._runs.feed(text)) if self._judge.looks else text
+        pieces = self._runs.feed(text) if self._judge.looks else (text,)
+        return "".join(map(self._judge.by_rule, pieces))
 
     def flush(self) -> str:
-        return self._judged(self._runs.flush())
-
-    def _judged(self, pieces: Iterator[str | Run]) -> str:
-        return "".join(map(self._of, pieces))
-
-    def _of(self, piece: str | Run) -> str:
-        if isinstance(piece, str):
-            return piece
-        if self._judge.is_harmless(piece):
-            return piece.words
-        return self._judge.checked(piece, _by_rule(piece.before + piece.words + piece.after))
+        return "".join(map(self._judge.by_rule, self._runs.flush()))
 
 
 def _is_english(run: Run) -> bool:
     """Whether the words around it are, as far as there are any. The model reads English, and takes
     the nouns of a German answer for persons."""
-    around = [word for word in _PART.findall(f"{run.before} {run.after}") if word[0].islower()]
+    around = [word for word in _WORD.findall(f"{run.before} {run.after}") if word[0].islower()]
     return 3 * sum(word in NOT_A_NAME for word in around) >= len(around)
 
 
@@ -218,17 +206,13 @@ def _by_rule(text: str) -> Iterator[Finding]:
     yield from full_names(text)
 
 
-def _parts(text: str) -> Iterator[str]:
-    return (part[0] for part in _PART.finditer(text))
-
-
 def _begins(word: str) -> bool:
-    first = _PART.search(word)
+    first = _WORD.search(word)
     return first is not None and _is_written_as_a_name(word[first.start() :], but=NOT_A_NAME)
 
 
 def _goes_on(word: str) -> bool:
-    first = _PART.search(word)
+    first = _WORD.search(word)
     if first is None:
         return word in _BETWEEN
     own = word[first.start() :]

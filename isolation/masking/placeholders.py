@@ -7,7 +7,7 @@ placeholders has to outlive a request.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
 
 from isolation.masking.findings import Finding
@@ -73,6 +73,10 @@ class Literals:
     def find(self, text: str) -> list[Finding]:
         """All look-alikes, in order."""
         return [Finding(m.start(), m.end(), LITERAL) for m in self._pattern.finditer(text)]
+
+    def replaced(self, text: str, by: Callable[[str], str]) -> str:
+        """`text` with something else for each of them."""
+        return self._pattern.sub(lambda match: by(match[0]), text)
 
 
 def joined(literals: list[Finding], findings: list[Finding]) -> list[Finding]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from isolation.context import TenantContext, require_same_tenant
 from isolation.masking.canaries import CanaryGuard
 from isolation.masking.conversations import Conversation, ConversationTokens
+from isolation.masking.given import Given
 from isolation.masking.output import ForeignDataGuard
 from isolation.masking.output_names import Find, ForeignNamesGuard, ForeignNamesRules
 from isolation.masking.restoring import Restoring
@@ -17,13 +18,13 @@ from isolation.tenant_id import TenantId
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:
-    """What an answer is held against. given: every text of the request. kinds: of personal data
-    that must be in one of them, and is removed else. blocked: kinds that end the answer instead.
+    """What an answer is held against. given: what the request held. kinds: of personal data that
+    must be in it, and is removed else. blocked: kinds that end the answer instead.
     find: what reads names and addresses in it; None: rules alone do.
     canaries: what must not leave at all. never_to_tools: kinds whose values are in no tool call.
     tool_links: whether links in tool calls are the guard's too."""
 
-    given: Sequence[str] = ()
+    given: Given = field(default_factory=Given)
     kinds: frozenset[str] = frozenset()
     canaries: frozenset[str] = frozenset()
     never_to_tools: frozenset[str] = frozenset()

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 from isolation.context import TenantContext, require_same_tenant
-from isolation.masking.documents import MaskedText
+from isolation.masking.masked_text import MaskedText
 from rag.documents import Passage, Stretch
 
 # In tokens of the embedding model: a passage stays small enough to stand beside others.

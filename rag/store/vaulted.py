@@ -9,7 +9,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 from isolation.context import OperatorContext, TenantContext, require_tenant
-from isolation.masking.documents import PLACEHOLDER, MaskedText, Values
+from isolation.masking.masked_text import PLACEHOLDER, MaskedText, Values
 from isolation.masking.policy import Policies
 from isolation.tenant_id import TenantId
 from rag.documents import (

@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from isolation.context import OperatorContext, TenantContext
-from isolation.masking.documents import Values
+from isolation.masking.masked_text import Values
 from isolation.tenant_id import TenantId
 
 

@@ -12,7 +12,7 @@ import orjson
 from sqlalchemy import ColumnElement, and_, delete, or_, select
 
 from isolation.context import OperatorContext, TenantContext, require_operator, require_tenant
-from isolation.masking.documents import Values
+from isolation.masking.masked_text import Values
 from isolation.sealing import SealError, TenantCipher
 from isolation.tenant_id import TenantId
 from rag.store.vaults import DocumentVaults, Place, TenantVaults

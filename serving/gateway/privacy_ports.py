@@ -7,8 +7,8 @@ from typing import Protocol
 
 from isolation.context import TenantContext
 from isolation.masking.conversations import Conversation, ConversationTokens
-from isolation.masking.documents import MaskedText
 from isolation.masking.json_text import ToolText
+from isolation.masking.masked_text import MaskedText
 from isolation.streaming import AsyncTransform, StreamTransform
 
 

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from isolation.errors import ContentBlockedError
-from isolation.masking.documents import MaskedText
 from isolation.masking.findings import Finding
+from isolation.masking.masked_text import MaskedText
 from isolation.masking.masker import Masker
 from isolation.masking.placeholders import Numbering
 from isolation.testing.contexts import tenant_for_tests

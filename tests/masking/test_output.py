@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from isolation.errors import AnswerBlockedError
+from isolation.masking.given import Given
 from isolation.masking.output import KINDS, LONGEST, REMOVED, ForeignDataGuard
 
 GIVEN = ["I am ada@example.com, call +47 22 12 34 56", "Refund to DE89 3704 0044 0532 0130 00."]
@@ -24,7 +25,7 @@ ORDINARY = ["within 30 days", "item 9523456873", "2026-11-25", "1,299.00 EUR", "
 
 
 def _guarded(text: str, cuts: list[int] | None = None) -> str:
-    guard = ForeignDataGuard(GIVEN, KINDS)
+    guard = ForeignDataGuard(Given(GIVEN), KINDS)
     out, position = [], 0
     for cut in [*sorted(cut for cut in cuts or [] if cut < len(text)), len(text)]:
         out.append(guard.feed(text[position:cut]))
@@ -60,17 +61,17 @@ def test_it_does_not_matter_where_a_stream_was_cut(answer: str, cuts: list[int])
 @pytest.mark.parametrize("cut", [0, 12, 20, 25])
 def test_a_kind_that_is_blocked_ends_the_answer_before_it(cut: int) -> None:
     answer = "Write to 4111 1111 1111 1111 or bo@example.org."
-    guard = ForeignDataGuard(GIVEN, ["EMAIL_ADDRESS"], ["CREDIT_CARD"])
+    guard = ForeignDataGuard(Given(GIVEN), ["EMAIL_ADDRESS"], ["CREDIT_CARD"])
     left = guard.feed(answer[:cut])
     with pytest.raises(AnswerBlockedError) as blocked:
         left += guard.feed(answer[cut:]) + guard.flush()
     assert "4111" not in left + str(blocked.value)
-    allowed = ForeignDataGuard(["4111111111111111"], [], ["CREDIT_CARD"])
+    allowed = ForeignDataGuard(Given(["4111111111111111"]), [], ["CREDIT_CARD"])
     assert allowed.feed(answer) + allowed.flush() == answer
 
 
 def test_a_kind_that_the_policy_leaves_is_left() -> None:
-    guard = ForeignDataGuard([], ["US_SSN"])
+    guard = ForeignDataGuard(Given(), ["US_SSN"])
     assert guard.feed("bo@example.org 078-05-1120") + guard.flush() == f"bo@example.org {REMOVED}"
-    nothing = ForeignDataGuard([], [])
+    nothing = ForeignDataGuard(Given(), [])
     assert nothing.feed("078-05-1120") == "078-05-1120"

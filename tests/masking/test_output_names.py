@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from isolation.errors import AnswerBlockedError
 from isolation.masking.findings import Finding
+from isolation.masking.given import Given
 from isolation.masking.output import REMOVED
 from isolation.masking.output_names import (
     LONGEST_RUN,
@@ -44,7 +45,7 @@ class Reader:
 
 
 def _by_rule(text: str, cuts: Sequence[int] = ()) -> str:
-    guard = ForeignNamesRules(GIVEN, NAME_KINDS)
+    guard = ForeignNamesRules(Given(GIVEN), NAME_KINDS)
     out, position, given_out = [], 0, 0
     for cut in [*sorted(cut for cut in cuts if cut < len(text)), len(text)]:
         out.append(guard.feed(text[position:cut]))
@@ -56,7 +57,7 @@ def _by_rule(text: str, cuts: Sequence[int] = ()) -> str:
 
 
 async def _read(text: str, reader: Reader, given: Sequence[str] = GIVEN) -> str:
-    guard = ForeignNamesGuard(given, NAME_KINDS, (), reader.find)
+    guard = ForeignNamesGuard(Given(given), NAME_KINDS, (), reader.find)
     return "".join([await guard.feed(char) for char in text]) + await guard.flush()
 
 
@@ -111,7 +112,7 @@ async def test_the_model_is_not_asked_about_other_languages() -> None:
 
 
 async def test_a_kind_that_is_blocked_ends_the_answer_before_it() -> None:
-    guard = ForeignNamesGuard([], ["PERSON"], ["STREET_ADDRESS"], None)
+    guard = ForeignNamesGuard(Given(), ["PERSON"], ["STREET_ADDRESS"], None)
     left = await guard.feed("It went to Sarah Miller at ")
     with pytest.raises(AnswerBlockedError) as blocked:
         left += await guard.feed("24 Elm Street, Springfield, on Monday.") + await guard.flush()
@@ -120,8 +121,8 @@ async def test_a_kind_that_is_blocked_ends_the_answer_before_it() -> None:
 
 
 async def test_a_kind_that_the_policy_leaves_is_left() -> None:
-    guard = ForeignNamesGuard([], ["STREET_ADDRESS"], (), None)
+    guard = ForeignNamesGuard(Given(), ["STREET_ADDRESS"], (), None)
     text = "Sarah Miller, 24 Elm Street."
     assert await guard.feed("Ask Sarah Miller now. ") == "Ask Sarah Miller now. "
-    nothing = ForeignNamesRules([], ["EMAIL_ADDRESS"])
+    nothing = ForeignNamesRules(Given(), ["EMAIL_ADDRESS"])
     assert nothing.feed(text) + nothing.flush() == text

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from isolation.masking.entities import ENTITIES
 from isolation.masking.findings import Finding, without_overlaps
+from isolation.masking.given import Given
 from isolation.masking.json_stream import LONGEST_BARE, LONGEST_ESCAPE, JsonStream
 from isolation.masking.output import KINDS, LONGEST
 from isolation.masking.placeholders import Literals, Numbering, joined
@@ -242,7 +243,7 @@ def test_of_a_tool_calls_arguments_no_more_is_held_back_than_a_placeholder(
     """Of arguments in which nothing is replaced."""
     written = json.dumps(_with(arguments, None), ensure_ascii=False).replace("_", "")
     # A number may be a card's by chance.
-    outgoing = Outgoing((written,), frozenset(KINDS))
+    outgoing = Outgoing(Given((written,)), frozenset(KINDS))
     vault = RequestVault(FJELLVIK, {"<PERSON_1>": "Ada"}, outgoing)
     longest = vault.stream(FJELLVIK).longest + LONGEST + LONGEST_BARE + LONGEST_ESCAPE
     stream, fed, out = JsonStream(lambda: vault.argument(FJELLVIK)), 0, ""
@@ -259,7 +260,7 @@ def test_no_stage_holds_back_more_than_it_may(
     """Of an answer in which nothing is replaced: what is missing at any moment is held back."""
     values = {f"<{kind}_{number}>": value for (kind, number), value in table.items()}
     canary = "internal-note-7"
-    outgoing = Outgoing((answer,), frozenset(KINDS), frozenset({canary}))
+    outgoing = Outgoing(Given((answer,)), frozenset(KINDS), frozenset({canary}))
     vault = RequestVault(FJELLVIK, values, outgoing)
     plain = answer.replace("_", "-")
     stream, fed, emitted = vault.answer(FJELLVIK), 0, 0
