@@ -51,7 +51,7 @@ def _tables(result: dict[str, Any]) -> list[Table]:
     for name, rate in result["throughput"].items():
         rates.add_row(name, str(rate["tokens_per_second"]), str(rate["of_base_only_off"]))
     thrash = Table("thrash", "answers/s", "loads/s", "steady tenant p50 ms", "p95 ms")
-    for name in ("without_protection", "with_protection"):
+    for name in ("all_fit", "without_protection", "with_protection"):
         row, steady = result["thrash"][name], result["thrash"][name]["steady_tenant"]
         times = (steady.get(f"first_token_{p}_ms") for p in ("p50", "p95"))
         figures = (row["answers_per_second"], row["loads_per_second"], *times)

@@ -49,7 +49,8 @@ async def thrash(
     registered: Shelf, client: EngineClient, files: Files, plan: Pressure, progress: Progress
 ) -> dict[str, Any]:
     """A steady tenant with one adapter and a pause after each answer, and others that ask two each
-    in turns, without one: more adapters than places. Protected, and by least recent use alone."""
+    in turns, without one: more adapters than places. Protected, and by least recent use alone; and
+    as many clients with one adapter each, all of which fit: what the engine's load alone costs."""
     steady = await registered.add(await registered.tenant("steady"), "voice", files)
     pushing = []
     for number in range(plan.pushing):
@@ -57,14 +58,15 @@ async def thrash(
         pushing.append([await registered.add(ctx, name, files) for name in ("one", "two")])
     found = {}
     sides = {
+        "all_fit": (Places(1 + plan.pushing, 0.0), [own[:1] for own in pushing]),
         # Unused for no time at all, an adapter counts for nobody's share.
-        "without_protection": Places(plan.places, 0.0, stale_seconds=0.0),
-        "with_protection": Places(plan.places, plan.minimum_seconds),
+        "without_protection": (Places(plan.places, 0.0, stale_seconds=0.0), pushing),
+        "with_protection": (Places(plan.places, plan.minimum_seconds), pushing),
     }
-    for name, places in sides.items():
+    for name, (places, others) in sides.items():
         progress(f"thrash: {name}")
         async with registered.side(client, places) as side:
-            found[name] = await _pushed(side, steady, pushing, plan)
+            found[name] = await _pushed(side, steady, others, plan)
     return {
         "places": plan.places,
         "adapters": 1 + 2 * plan.pushing,

@@ -152,5 +152,5 @@ def guessed_seconds(plan: Plan) -> float:
     """How long a run takes on two quiet cores, about (SmolLM2-135M)."""
     answers = plan.first_tokens * (5 + plan.batch) * 0.15
     batches = (plan.rounds + 1) * 5 * plan.streams * plan.tokens / 60
-    held = plan.pressure.seconds * (2 + len(plan.pressure.registered))
+    held = plan.pressure.seconds * (3 + len(plan.pressure.registered))
     return 90 + answers + batches + held + 0.06 * max(plan.pressure.registered)

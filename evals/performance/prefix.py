@@ -31,7 +31,8 @@ from serving.engine.launch import Worker
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How much. Words are of about two tokens."""
+    """How much. Words are of four or five tokens: all chats together fit the pool, a flood does
+    not."""
 
     tenants: int = 20
     turns: int = 6
@@ -83,14 +84,14 @@ def _words(count: int) -> str:
 async def _chats(client: EngineClient, plan: Plan) -> dict[str, Any]:
     """Multi-turn chats of many tenants in turns: the part of all later prompts that was a hit."""
     chats = [
-        (_asker(client, f"chat-{number}"), [{"role": "system", "content": _words(60)}])
+        (_asker(client, f"chat-{number}"), [{"role": "system", "content": _words(30)}])
         for number in range(plan.tenants)
     ]
     cached = prompts = 0
     for turn in range(plan.turns):
         for asker, messages in chats:
-            messages.append({"role": "user", "content": _words(15)})
-            answer = await asker.ask(messages, 16)
+            messages.append({"role": "user", "content": _words(10)})
+            answer = await asker.ask(messages, 6)
             messages.append({"role": "assistant", "content": answer.text})
             if turn:
                 cached += answer.usage.cached
@@ -110,7 +111,7 @@ async def _flood(client: EngineClient, plan: Plan) -> dict[str, Any]:
     loud = _asker(client, "loud")
     flood = 0
     for _ in range(plan.flood_prompts):
-        answer = await loud.ask([{"role": "user", "content": _words(400)}], 1)
+        answer = await loud.ask([{"role": "user", "content": _words(160)}], 1)
         flood += answer.usage.prompt
     after = _rate([await asker.ask(messages, 1) for asker, messages in victims])
     return {"alone": alone, "after": after, "flood_tokens": flood}
@@ -157,7 +158,7 @@ def compared(measured: dict[str, list[float]]) -> dict[str, Any]:
 
 async def _prefill(client: EngineClient) -> float:
     asker = _asker(client, "prefill")
-    answers = [await asker.ask([{"role": "user", "content": _words(300)}], 1) for _ in range(3)]
+    answers = [await asker.ask([{"role": "user", "content": _words(130)}], 1) for _ in range(3)]
     return sum(a.usage.prompt for a in answers) / sum(a.seconds for a in answers)
 
 
@@ -165,6 +166,6 @@ async def _decode(client: EngineClient) -> float:
     begun = time.perf_counter()
     askers = [_asker(client, f"decode-{number}") for number in range(8)]
     message = [{"role": "user", "content": _words(10)}]
-    answers = await asyncio.gather(*(asker.ask(message, 48, whole=True) for asker in askers))
+    answers = await asyncio.gather(*(asker.ask(message, 24, whole=True) for asker in askers))
     tokens = sum(answer.usage.completion for answer in answers)
     return tokens / (time.perf_counter() - begun)

@@ -19,7 +19,7 @@ from serving.engine.client import EngineClient
 @dataclass(frozen=True, slots=True)
 class Crowd:
     """Tenants, the streams that each has open at once, and tokens of each answer. Words are of
-    about two tokens."""
+    four or five tokens."""
 
     tenants: int = 16
     streams: int = 4

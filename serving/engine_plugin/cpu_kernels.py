@@ -46,6 +46,62 @@ def linear(rows: Any, weights: Any, scales: Any, output: Any) -> None:
             m += 1
 
 
+@njit(  # type: ignore[untyped-decorator]
+    "void(f4[:,::1], f4[:,:,::1], i8[::1], i4[::1], f4[::1], i8, f4[:,::1])",
+    fastmath=True,
+    nogil=True,
+    cache=True,
+)
+def lora_shrink(
+    rows: Any,
+    weights: Any,
+    adapters: Any,
+    ranks: Any,
+    scalings: Any,
+    slices: Any,
+    output: Any,
+) -> None:
+    """Each row by its own adapter's A, scaled. weights: adapters, slices times rank, size.
+
+    An adapter's own `slices * rank` come first; what is behind them stays as it is.
+    """
+    for m in range(rows.shape[0]):
+        adapter, row = adapters[m], rows[m]
+        scale = scalings[adapter]
+        for n in range(slices * ranks[adapter]):
+            weight, total = weights[adapter, n], np.float32(0)
+            for k in range(row.shape[0]):
+                total += row[k] * weight[k]
+            output[m, n] = total * scale
+
+
+@njit(  # type: ignore[untyped-decorator]
+    "void(f4[:,::1], f4[:,:,::1], i8[::1], i4[::1], i4[::1], f4[:,::1])",
+    fastmath=True,
+    nogil=True,
+    cache=True,
+)
+def lora_expand(
+    rows: Any, weights: Any, adapters: Any, ranks: Any, offsets: Any, output: Any
+) -> None:
+    """Adds each shrunken row by its own adapter's B. weights: adapters, channels, largest rank.
+
+    Channels from `offsets[s]` on belong to slice s. A slice that the adapter lacks is all zeros.
+    """
+    for m in range(rows.shape[0]):
+        adapter = adapters[m]
+        rank = ranks[adapter]
+        for s in range(offsets.shape[0] - 1):
+            own = rows[m, s * rank : (s + 1) * rank]
+            if not own.any():
+                continue
+            for n in range(offsets[s], offsets[s + 1]):
+                weight, total = weights[adapter, n], np.float32(0)
+                for k in range(rank):
+                    total += own[k] * weight[k]
+                output[m, n] += total
+
+
 @cache
 def decode_attention(group: int, size: int) -> Any:
     """The kernel for heads of `size`, of which `group` share their keys: known when it is compiled,

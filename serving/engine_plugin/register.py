@@ -14,6 +14,7 @@ from serving.engine_plugin import (
     control,
     cpu_attention,
     cpu_linear,
+    cpu_lora,
     front,
     hooks,
     lora,
@@ -37,6 +38,7 @@ _PARTS = (
     lora_scrub,
     cpu_attention,
     cpu_linear,
+    cpu_lora,
 )
 
 

@@ -109,6 +109,7 @@ def test_all_parts_are_measured_and_loads_are_counted(result: dict[str, Any]) ->
 def test_protection_makes_loads_rarer(result: dict[str, Any]) -> None:
     thrash = result["thrash"]
     assert thrash["adapters"] == 7
+    assert thrash["all_fit"]["answers_per_second"] > 0
     assert thrash["with_protection"]["loads_per_second"] > 0
     without = thrash["without_protection"]["loads_per_second"]
     assert thrash["with_protection"]["loads_per_second"] < without
