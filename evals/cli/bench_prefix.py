@@ -38,6 +38,9 @@ def _prefix_table(result: dict[str, Any]) -> Table:
     table.add_row("hit rate in chats", *_ends(chats, "hit_rate"))
     table.add_row("quiet tenants' hit rate alone", *_ends(flood, "alone"))
     table.add_row("the same after a flood", *_ends(flood, "after"))
+    for when in ("alone", "after"):
+        name = f"longest_first_token_{when}_ms"
+        table.add_row(f"their longest wait for a token, {when}, ms", *_ends(flood, name))
     slots = result["released_slots"]
     shown = (
         f"{slots[name]['dirty']} of {slots[name]['free']}" for name in ("scrub_off", "scrub_on")

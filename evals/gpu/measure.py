@@ -55,10 +55,10 @@ async def _measured(worker: Worker, backend: str, options: argparse.Namespace) -
     share = _SHARE if worker.device == "cuda" else ()
     pool = ("--max-total-tokens", "65536" if large else "8192")
     # A flood is half as much again as the pool.
-    plan = prefix.Plan(count, victims=min(5, count), flood_prompts=110, rounds=options.rounds)
+    plan = prefix.Plan(count, victims=min(5, count), flood_prompts=140, rounds=options.rounds)
     crowd = tenants.Crowd(count, rounds=options.rounds)
     if not large:
-        plan = replace(plan, turns=2, flood_prompts=14)
+        plan = replace(plan, turns=2, flood_prompts=18)
         crowd = replace(crowd, streams=1, words=20, tokens=8)
     worker = replace(worker, arguments=(*worker.arguments, *chosen, *share, *pool))
     async with prefix.running(worker, note) as sides:

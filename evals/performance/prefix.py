@@ -100,21 +100,28 @@ async def _chats(client: EngineClient, plan: Plan) -> dict[str, Any]:
 
 
 async def _flood(client: EngineClient, plan: Plan) -> dict[str, Any]:
-    """Quiet tenants' hit rate alone, and after one other tenant filled the pool and more."""
+    """Quiet tenants' hit rate and time to the first token, alone, and after one other tenant filled
+    the pool and more."""
     victims = [
         (_asker(client, f"victim-{number}"), [{"role": "user", "content": _words(150)}])
         for number in range(plan.victims)
     ]
     for asker, messages in victims:
         await asker.ask(messages, 1)
-    alone = _rate([await asker.ask(messages, 1) for asker, messages in victims])
+    alone = [await asker.ask(messages, 1) for asker, messages in victims]
     loud = _asker(client, "loud")
     flood = 0
     for _ in range(plan.flood_prompts):
         answer = await loud.ask([{"role": "user", "content": _words(160)}], 1)
         flood += answer.usage.prompt
-    after = _rate([await asker.ask(messages, 1) for asker, messages in victims])
-    return {"alone": alone, "after": after, "flood_tokens": flood}
+    after = [await asker.ask(messages, 1) for asker, messages in victims]
+    return {
+        "alone": _rate(alone),
+        "after": _rate(after),
+        "longest_first_token_alone_ms": _longest(alone),
+        "longest_first_token_after_ms": _longest(after),
+        "flood_tokens": flood,
+    }
 
 
 async def _released(
@@ -131,6 +138,10 @@ async def _released(
         ranks = audit["ranks"]
         found[name] = {key: sum(rank[key] for rank in ranks) for key in ("free", "dirty")}
     return found
+
+
+def _longest(answers: list[Answer]) -> float:
+    return round(1_000 * max(answer.seconds for answer in answers), 1)
 
 
 def _rate(answers: list[Answer]) -> float:

@@ -21,8 +21,12 @@ _FACTORIES = ("tensor", "empty", "zeros", "ones", "arange", "full", "empty_like"
 
 def kernels() -> str:
     """Which kernels this process uses: one of the above on a CPU, else none of ours."""
-    on_cpu = os.environ.get("BULKHEAD_ENGINE_DEVICE") == "cpu"
-    return os.environ.get(KERNELS, "stock") if on_cpu else "stock"
+    return os.environ.get(KERNELS, "stock") if on_cpu() else "stock"
+
+
+def on_cpu() -> bool:
+    """Whether this process belongs to an engine on a CPU."""
+    return os.environ.get("BULKHEAD_ENGINE_DEVICE") == "cpu"
 
 
 def allow_torchvision_without_cuda() -> None:

@@ -1,7 +1,7 @@
 """Who this worker is: an id of this start, and a key of its own for what no caller asks for.
 
-The process that starts the worker makes both and keeps the private half in memory; SGLang's other
-processes get the public half with their environment, and nothing else.
+The process that starts the worker makes both and keeps the private half; SGLang's other processes
+have the public half in their environment, and nothing else.
 """
 
 from __future__ import annotations
@@ -71,7 +71,14 @@ def become(trust_file: str) -> Identity:
     os.environ[_TRUST] = trust_file
     _identity = _from_environment()
     _identity._own = own
+    os.register_at_fork(after_in_child=_forget_own)
     return _identity
+
+
+def _forget_own() -> None:
+    """The private half stays in the process that made it."""
+    if _identity is not None:
+        _identity._own = None
 
 
 def identity() -> Identity:

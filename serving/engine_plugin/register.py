@@ -15,6 +15,7 @@ from serving.engine_plugin import (
     cpu_attention,
     cpu_linear,
     cpu_lora,
+    forking,
     front,
     hooks,
     lora,
@@ -39,6 +40,7 @@ _PARTS = (
     cpu_attention,
     cpu_linear,
     cpu_lora,
+    forking,
 )
 
 
