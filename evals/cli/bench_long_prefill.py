@@ -19,7 +19,9 @@ from serving.settings import load_settings
 def long_prefill(
     model: Annotated[Model, typer.Option(help="tiny: two random layers.")] = Model.default,
     size: Annotated[list[int] | None, typer.Option(help="Chunks in tokens; -1: none.")] = None,
-    words: Annotated[int, typer.Option(min=10, help="Of the long prompt.")] = 1_500,
+    words: Annotated[
+        int, typer.Option(min=10, help="Of the long prompt; each is four or five tokens.")
+    ] = 700,
     rounds: Annotated[int, typer.Option(min=1, help="Rounds; medians are reported.")] = 3,
     save: Annotated[Path | None, typer.Option("--out", help="Write the result as JSON.")] = None,
 ) -> None:
