@@ -54,7 +54,10 @@ async def running_engine(
     client = EngineClient(launched.url, model="base", api_key=launched.api_key, signer=signer)
     try:
         async with asyncio.timeout(_START_SECONDS):
-            while not await client.alive():  # noqa: ASYNC110 - it can only be asked
+            while not await client.alive():
+                if process.exited:
+                    lines = (folder / "engine.log").read_text().splitlines()[-20:]
+                    raise RuntimeError("the engine ended at its start:\n" + "\n".join(lines))
                 await asyncio.sleep(0.5)
         yield launched
     finally:

@@ -70,6 +70,11 @@ class GuardedProcess:
         """The guard's id; the command is its child."""
         return self._popen.pid
 
+    @property
+    def exited(self) -> bool:
+        """Whether nothing of the command is left."""
+        return self._exited.done()
+
     async def wait(self) -> int:
         """The command's exit status (128 + n for signal n), once nothing of it is left."""
         return await asyncio.shield(self._exited)
