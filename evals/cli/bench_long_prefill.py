@@ -18,7 +18,9 @@ from serving.settings import load_settings
 
 def long_prefill(
     model: Annotated[Model, typer.Option(help="tiny: two random layers.")] = Model.default,
-    size: Annotated[list[int] | None, typer.Option(help="Chunks in tokens; -1: none.")] = None,
+    size: Annotated[
+        list[int] | None, typer.Option(help="Chunks in tokens. 4096: the whole prompt at once.")
+    ] = None,
     words: Annotated[
         int, typer.Option(min=10, help="Of the long prompt; each is four or five tokens.")
     ] = 700,
@@ -28,7 +30,7 @@ def long_prefill(
     """How long a running answer waits for its next token while a long prompt arrives."""
     settings = load_settings()
     worker = worker_of(settings, prepared(settings, model))
-    sizes = size or [128, 704, 2048, -1]
+    sizes = size or [128, 704, 2048, 4096]
     with err.status("starting") as status:
         result = asyncio.run(measure(worker, sizes, rounds, words, status.update))
     names = ("chunked_prefill_size", "gap_alone_ms", "longest_gap_ms", "prompt_seconds")

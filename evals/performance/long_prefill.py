@@ -29,7 +29,7 @@ _ALONE = 12
 async def measure(
     worker: Worker, sizes: Sequence[int], rounds: int, words: int, progress: Progress
 ) -> dict[str, Any]:
-    """For each `--chunked-prefill-size` (-1: no chunks): gaps between tokens, and the prompt's."""
+    """For each `--chunked-prefill-size`: gaps between tokens, and the prompt's."""
     rows = []
     for size in sizes:
         flags = (*worker.arguments, "--chunked-prefill-size", str(size))
