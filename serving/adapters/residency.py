@@ -1,7 +1,8 @@
 """Which adapters are in the engine: many more are registered than fit.
 
 One load at a time for each, whoever asks; what a request holds stays; the rest makes room as
-`eviction` says. Plaintext weights exist in a private folder in memory, for the length of the load.
+`eviction` says, for those who wait in `waiting`'s order, as fast as `pace` allows. Plaintext
+weights exist in a private folder in memory, for the length of the load.
 The engine is never asked to serve a name that it was not seen to load in this life of it.
 """
 
@@ -18,12 +19,20 @@ import structlog
 from isolation.context import TenantContext
 from serving.adapters.engine_names import EngineName, EngineNames
 from serving.adapters.errors import AdapterTamperedError, AdapterUnavailableError
-from serving.adapters.eviction import Choice, Places, choose_victim
+from serving.adapters.eviction import (
+    Choice,
+    Places,
+    choose_to_close,
+    choose_victim,
+    expected_wait,
+)
 from serving.adapters.lora_engine import LoraEngine, is_out, unload_strangers
 from serving.adapters.memory import PrivateMemory
+from serving.adapters.pace import LoadPace
 from serving.adapters.ports import AdapterRecord
 from serving.adapters.registry import AdapterRegistry
 from serving.adapters.resident import Key, Resident, key_of
+from serving.adapters.waiting import Closing, Waiter, WaitingLine
 from serving.errors import EngineUnavailableError
 from serving.key_wrapping import KeyNotOpenedError
 from serving.metering.metrics import Metrics
@@ -60,6 +69,8 @@ class Residency:
         self._incarnation = ""
         self._cleaning: asyncio.Task[None] | None = None
         self._changed = asyncio.Event()
+        self._pace = LoadPace(parts.places.loading)
+        self._line = WaitingLine(self, self.give_back)
         self._tasks: set[asyncio.Task[Any]] = set()
         self._keeper: asyncio.Task[None] | None = None
         parts.registry.reaches(self.gone)
@@ -70,6 +81,7 @@ class Residency:
 
     async def close(self) -> None:
         """Account for what is there and stop. The engine forgets its adapters at its own end."""
+        self._line.close()
         tasks = self._tasks | ({self._keeper} if self._keeper else set())
         for task in tasks:
             task.cancel()
@@ -90,20 +102,11 @@ class Residency:
             ):
                 pass
 
-    def begin(self, ctx: TenantContext, record: AdapterRecord) -> Resident | Choice:
-        """The version's resident, being loaded if it is not there; or why there is no place."""
+    def begin(self, ctx: TenantContext, record: AdapterRecord) -> None:
+        """Load the version if it is not there and a place is; those who wait come first."""
         self._notice_engine()
-        resident = self._current.get(key_of(record))
-        if resident is not None:
-            return resident
-        victim = None
-        if len(self._all) >= self._parts.places.capacity:
-            choice = self._choice(ctx)
-            if choice.victim is None:
-                return choice
-            victim = choice.victim
-            self._leave(victim)
-        return self._load_begun(ctx, record, victim)
+        if not len(self._line):
+            self._found(ctx, record)
 
     async def take(self, ctx: TenantContext, record: AdapterRecord, deadline: float) -> Resident:
         """A resident that is loaded and held for the caller, who gives it back.
@@ -113,21 +116,45 @@ class Residency:
                 loaded.
         """
         while True:
-            begun = self.begin(ctx, record)
-            if isinstance(begun, Choice):
-                await self._until_place(begun, deadline)
-                continue
-            begun.leases += 1
+            held = await self._line.wait(
+                ctx, record, deadline, self._parts.metrics.adapter_waits.inc
+            )
             try:
-                await self._until_loaded(begun, deadline)
+                await self._until_loaded(held, deadline)
             except BaseException:
-                self.give_back(begun)
+                self.give_back(held)
                 raise
-            if not begun.ending:
-                return begun
-            self.give_back(begun)
-            if begun.revoked.is_set():
+            if not held.ending:
+                return held
+            self.give_back(held)
+            if held.revoked.is_set():
                 raise AdapterUnavailableError("The adapter was taken out of service.")
+
+    def found(self, waiter: Waiter, closing: Closing) -> Resident | Choice:
+        """For the line alone."""
+        self._notice_engine()
+        resident = self._current.get(waiter.key)
+        if resident is not None and resident in closing:
+            return Choice(None)
+        return self._found(waiter.ctx, waiter.record)
+
+    def close_one(self, waiter: Waiter, closing: Closing) -> None:
+        """For the line alone."""
+        ctx = waiter.ctx
+        closed = choose_to_close(
+            self._all.values(),
+            closing,
+            ctx.tenant_id,
+            pinned=self._is_pinned(ctx),
+            places=self._parts.places,
+            now=_now(),
+        )
+        if closed is not None:
+            closing.residents.append(closed)
+
+    def hopeless(self, ahead: int, seconds: float) -> bool:
+        """For the line alone."""
+        return expected_wait(ahead, self._all.values(), self._parts.places) > seconds
 
     def give_back(self, resident: Resident, *, failed: bool = False) -> None:
         """End a hold. `failed`: the engine did not serve it, so the next request loads it anew."""
@@ -138,6 +165,25 @@ class Residency:
         if resident.ending and not resident.leases:
             self._spawn(self._unload(resident))
         self._notify()
+
+    def _found(self, ctx: TenantContext, record: AdapterRecord) -> Resident | Choice:
+        """The version's resident, being loaded if it is not there; or why there is no place."""
+        resident = self._current.get(key_of(record))
+        if resident is not None:
+            return resident
+        victim = None
+        if len(self._all) >= self._parts.places.capacity:
+            choice = self._choice(ctx)
+            if choice.victim is None:
+                return choice
+            held_until = self._pace.held_until(_now())
+            if held_until is not None:
+                self._parts.metrics.adapter_thrash.inc()
+                return Choice(None, held_until)
+            victim = choice.victim
+            self._leave(victim)
+            self._pace.began()
+        return self._load_begun(ctx, record, victim)
 
     def _choice(self, ctx: TenantContext) -> Choice:
         return choose_victim(
@@ -166,12 +212,9 @@ class Residency:
     async def _load(self, resident: Resident, victim: Resident | None) -> None:
         begun = _now()
         try:
-            await self._cleaned()
-            if victim is not None:
-                await self._unload(victim)
-                if victim.engine_name in self._all:
-                    raise AdapterUnavailableError
-            await self._placed(resident)
+            await self._loaded_instead(resident, victim)
+            resident.loaded_at = resident.accounted_at = resident.used_at = _now()
+            resident.load_seconds = resident.loaded_at - begun
         except (EngineUnavailableError, AdapterTamperedError, KeyNotOpenedError) as error:
             _log.error("adapter.refused", error=type(error).__name__)
             await self._not_loaded(resident)
@@ -179,9 +222,18 @@ class Residency:
         except BaseException:
             await asyncio.shield(self._not_loaded(resident))
             raise
-        resident.loaded_at = resident.accounted_at = resident.used_at = _now()
-        resident.load_seconds = resident.loaded_at - begun
-        self._notify()
+        finally:
+            if victim is not None:
+                self._pace.ended(_now(), _now() - begun)
+            self._notify()
+
+    async def _loaded_instead(self, resident: Resident, victim: Resident | None) -> None:
+        await self._cleaned()
+        if victim is not None:
+            await self._unload(victim)
+            if victim.engine_name in self._all:
+                raise AdapterUnavailableError
+        await self._placed(resident)
 
     async def _placed(self, resident: Resident) -> None:
         own = self._parts.registry.of(resident.ctx)
@@ -197,7 +249,6 @@ class Residency:
         self._leave(resident)
         if not resident.asked or await is_out(self._parts.engine, resident.engine_name):
             self._all.pop(resident.engine_name, None)
-        self._notify()
 
     def _end(self, resident: Resident) -> None:
         """It serves nobody else; it leaves the engine once nobody holds it."""
@@ -273,13 +324,6 @@ class Residency:
         except TimeoutError:
             raise AdapterUnavailableError from None
 
-    async def _until_place(self, choice: Choice, deadline: float) -> None:
-        self._parts.metrics.adapter_waits.inc()
-        until = deadline if choice.again_at is None else min(deadline, choice.again_at)
-        changed = await self._until_changed(until - _now())
-        if not changed and _now() >= deadline:
-            raise AdapterUnavailableError("All places for adapters are taken. Try again shortly.")
-
     async def _until_changed(self, seconds: float) -> bool:
         try:
             async with asyncio.timeout(max(seconds, 0)):
@@ -289,9 +333,10 @@ class Residency:
         return True
 
     def _notify(self) -> None:
-        """Wake all who wait; they look again."""
+        """A place may be free, and what was awaited may be there."""
         self._changed.set()
         self._changed = asyncio.Event()
+        self._line.serve()
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work)

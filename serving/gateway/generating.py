@@ -42,19 +42,23 @@ class Generating:
         out = self._outward(prepared, meter)
         deadline = time.monotonic() + self._options.queue_seconds
         queue = self._parts.queue.of(self._ctx)
+        # The place comes before the slot: who waits for a place must not keep a slot from those
+        # who need none.
         with meter.step("queue") as waiting:
-            async with queue.turn(prompt_tokens=prepared.prompt_tokens, deadline=deadline) as turn:
+            async with (
+                model.lease(deadline) as lease,
+                queue.turn(prompt_tokens=prepared.prompt_tokens, deadline=deadline) as turn,
+            ):
                 watched.began(prepared.vault)
-                async with model.lease(deadline) as lease:
-                    meter.started()
-                    waiting.end()
-                    stream = self._stream(engine, lease, prepared.job, meter)
-                    async with aclosing(stream) as deltas:
-                        async for delta in deltas:
-                            if delta.generated:
-                                turn.charge(output_tokens=1)
-                            async for piece in out.feed(delta):
-                                yield piece
+                meter.started()
+                waiting.end()
+                stream = self._stream(engine, lease, prepared.job, meter)
+                async with aclosing(stream) as deltas:
+                    async for delta in deltas:
+                        if delta.generated:
+                            turn.charge(output_tokens=1)
+                        async for piece in out.feed(delta):
+                            yield piece
         async for piece in out.flush():
             yield piece
         watched.said()

@@ -40,6 +40,12 @@ class Metrics:
             "Times that a request waited for a place for its adapter.",
             registry=self.registry,
         )
+        self.adapter_thrash = Counter(
+            "bulkhead_adapter_thrash_total",
+            "Looks at which loading had taken its share of the engine's time: "
+            "more adapters are in use than fit.",
+            registry=self.registry,
+        )
 
     def exposition(self) -> bytes:
         """Prometheus' text format."""

@@ -11,7 +11,7 @@ from serving.adapters.ports import ACTIVE, AdapterRecord
 from serving.adapters.resident import Resident
 from tests.adapters.conftest import FJELLVIK, VOLTBAY
 
-PLACES = Places(1, minimum_seconds=10.0, stay=10.0)
+PLACES = Places(1, minimum_seconds=10.0, stay=10.0, patience=100.0)
 
 
 def _resident(ctx: TenantContext, *, load_seconds: float, loaded_at: float) -> Resident:

@@ -89,7 +89,7 @@ def store_url(tmp_path: Path) -> str:
 
 @pytest.fixture
 def places() -> Places:
-    return Places(capacity=2, minimum_seconds=0.0)
+    return Places(capacity=2, minimum_seconds=0.0, loading=1.0)
 
 
 @pytest.fixture
@@ -238,7 +238,7 @@ async def test_one_tenant_with_many_adapters_does_not_push_out_the_others_one(
 class TestMinimumResidency:
     @pytest.fixture
     def places(self) -> Places:
-        return Places(capacity=1, minimum_seconds=0.4, stay=1e6)
+        return Places(capacity=1, minimum_seconds=0.4, stay=1e6, patience=1e6, loading=1.0)
 
     async def test_alternating_tenants_do_not_thrash(self, engine: Engine) -> None:
         mine, theirs = await engine.shop.add(FJELLVIK), await engine.shop.add(VOLTBAY)
@@ -259,7 +259,13 @@ async def test_without_a_minimum_alternating_tenants_thrash(shop: Shop, tmp_path
     """The positive control of the test above."""
     fake, memory = FakeLoraEngine(), PrivateMemory.open(memory_root(tmp_path))
     parts = ResidencyParts(
-        fake, shop.registry, memory, EngineNames(b"n" * 32), Bill(), Metrics(), Places(1, 0.0)
+        fake,
+        shop.registry,
+        memory,
+        EngineNames(b"n" * 32),
+        Bill(),
+        Metrics(),
+        Places(1, 0.0, loading=1.0),
     )
     residency = Residency(parts)
     records = {ctx: await shop.add(ctx) for ctx in (FJELLVIK, VOLTBAY)}
