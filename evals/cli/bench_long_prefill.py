@@ -24,17 +24,23 @@ def long_prefill(
     words: Annotated[
         int, typer.Option(min=10, help="Of the long prompt; each is four or five tokens.")
     ] = 700,
-    rounds: Annotated[int, typer.Option(min=1, help="Rounds; medians are reported.")] = 3,
+    rounds: Annotated[int, typer.Option(min=1, help="Rounds; medians are reported.")] = 2,
     save: Annotated[Path | None, typer.Option("--out", help="Write the result as JSON.")] = None,
 ) -> None:
     """How long a running answer waits for its next token while a long prompt arrives."""
     settings = load_settings()
     worker = worker_of(settings, prepared(settings, model))
-    sizes = size or [128, 704, 2048, 4096]
+    sizes = size or [128, 256, 704, 4096]
     with err.status("starting") as status:
         result = asyncio.run(measure(worker, sizes, rounds, words, status.update))
-    names = ("chunked_prefill_size", "gap_alone_ms", "longest_gap_ms", "prompt_seconds")
-    table = Table("chunk, tokens", "gap alone, ms", "longest gap, ms", "prompt, s")
+    names = (
+        "chunked_prefill_size",
+        "prefill_decode_interval",
+        "gap_alone_ms",
+        "longest_gap_ms",
+        "prompt_seconds",
+    )
+    table = Table("chunk, tokens", "steps between", "gap alone, ms", "longest gap, ms", "prompt, s")
     for row in result["rows"]:
         table.add_row(*(str(row[name]) for name in names))
     out.print(table)

@@ -29,6 +29,9 @@ _CPU_FLAGS = (
     "--sleep-on-idle",
 )
 _COMMON_FLAGS = (
+    # SGLang goes on with a prompt's chunks while there are any: a running answer would wait for
+    # all of somebody's long prompt. A step of decoding after each chunk, and it waits for one.
+    *("--prefill-decode-interval", "1"),
     "--enable-cache-report",
     "--enable-metrics",
     "--enable-priority-scheduling",
