@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -13,73 +12,17 @@ import pytest
 from isolation.context import TenantContext
 from isolation.errors import CrossTenantError
 from isolation.testing.contexts import tenant_for_tests
-from serving.adapters.engine_names import EngineNames
 from serving.adapters.errors import AdapterNotFoundError, AdapterUnavailableError
 from serving.adapters.eviction import Places
-from serving.adapters.leases import AdapterLeases
 from serving.adapters.memory import PrivateMemory
 from serving.adapters.names import Reference
 from serving.adapters.ports import AdapterRecord
-from serving.adapters.residency import Residency, ResidencyParts
 from serving.adapters.weights import WEIGHTS_FILE
 from serving.control.tenants import TenantRegistry
 from serving.errors import EngineUnavailableError, StartupError
-from serving.metering.metrics import Metrics
-from serving.metering.residency import ResidencyRecord
 from tests.adapters.conftest import FJELLVIK, OPERATOR, VOLTBAY, Shop
-from tests.adapters.fake_engine import FakeLoraEngine
+from tests.adapters.rig import Engine, running
 from tests.memory import memory_root
-
-
-@dataclass
-class Bill:
-    """Who paid for what."""
-
-    records: list[tuple[str, ResidencyRecord]] = field(default_factory=list)
-
-    def of(self, ctx: TenantContext) -> TenantBill:
-        return TenantBill(self, ctx.tenant_id)
-
-
-@dataclass
-class TenantBill:
-    bill: Bill
-    tenant: str
-
-    async def record(self, record: ResidencyRecord) -> None:
-        self.bill.records.append((self.tenant, record))
-
-
-@dataclass
-class Engine:
-    shop: Shop
-    fake: FakeLoraEngine
-    bill: Bill
-    memory: Path
-    residency: Residency
-    metrics: Metrics
-
-    @property
-    def leases(self) -> AdapterLeases:
-        return AdapterLeases(self.residency)
-
-    async def use(self, ctx: TenantContext, record: AdapterRecord, seconds: float = 5) -> str:
-        """A request: loads if need be; which name served it."""
-        deadline = asyncio.get_running_loop().time() + seconds
-        async with self.leases.of(ctx).lease(record, deadline) as lease:
-            return lease.engine_name
-
-    def hold(self, ctx: TenantContext, record: AdapterRecord, seconds: float = 5):  # type: ignore[no-untyped-def]
-        return self.leases.of(ctx).lease(record, asyncio.get_running_loop().time() + seconds)
-
-    def resident(self, record: AdapterRecord) -> bool:
-        return any(
-            r.record == record and not r.ending and r.loaded_at is not None
-            for r in self.residency._all.values()
-        )
-
-    def counted(self, kind: str) -> float:
-        return self.metrics.adapter_loads.labels(kind)._value.get()
 
 
 @pytest.fixture
@@ -94,16 +37,8 @@ def places() -> Places:
 
 @pytest.fixture
 async def engine(shop: Shop, places: Places, tmp_path: Path) -> AsyncGenerator[Engine, None]:
-    fake, bill, metrics = FakeLoraEngine(), Bill(), Metrics()
-    root = memory_root(tmp_path)
-    memory = PrivateMemory.open(root)
-    names = EngineNames(b"n" * 32)
-    parts = ResidencyParts(fake, shop.registry, memory, names, bill, metrics, places)
-    residency = Residency(parts)
-    yield Engine(shop, fake, bill, root, residency, metrics)
-    fake.slowly.set()
-    await residency.close()
-    memory.close()
+    async with running(shop, places, tmp_path) as engine:
+        yield engine
 
 
 async def test_each_request_is_served_by_its_own_tenants_weights(engine: Engine) -> None:
@@ -257,26 +192,12 @@ class TestMinimumResidency:
 
 async def test_without_a_minimum_alternating_tenants_thrash(shop: Shop, tmp_path: Path) -> None:
     """The positive control of the test above."""
-    fake, memory = FakeLoraEngine(), PrivateMemory.open(memory_root(tmp_path))
-    parts = ResidencyParts(
-        fake,
-        shop.registry,
-        memory,
-        EngineNames(b"n" * 32),
-        Bill(),
-        Metrics(),
-        Places(1, 0.0, loading=1.0),
-    )
-    residency = Residency(parts)
-    records = {ctx: await shop.add(ctx) for ctx in (FJELLVIK, VOLTBAY)}
-    deadline = asyncio.get_running_loop().time() + 30
-    for _ in range(5):
-        for ctx, record in records.items():
-            async with AdapterLeases(residency).of(ctx).lease(record, deadline):
-                pass
-    assert fake.loads == 10
-    await residency.close()
-    memory.close()
+    async with running(shop, Places(1, 0.0, loading=1.0), tmp_path) as engine:
+        records = {ctx: await shop.add(ctx) for ctx in (FJELLVIK, VOLTBAY)}
+        for _ in range(5):
+            for ctx, record in records.items():
+                await engine.use(ctx, record)
+        assert engine.fake.loads == 10
 
 
 async def test_a_high_tiers_adapter_stays_while_others_come_and_go(engine: Engine) -> None:

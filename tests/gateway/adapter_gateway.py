@@ -36,6 +36,7 @@ from serving.rollout.assignment import Assigner
 from serving.rollout.judge import RolloutJudge
 from serving.rollout.ledger import FigureLedger
 from serving.rollout.trials import TrialParts, Trials
+from serving.scheduler.queue import FairQueue
 from tests.adapters.conftest import FJELLVIK, OPERATOR, VOLTBAY, make_shop
 from tests.adapters.files import write
 from tests.gateway.fakes import Files, Ledger, Limiter, Search, runtime
@@ -57,6 +58,7 @@ class Gateway:
     rollouts: RolloutStore
     trials: Trials
     shadows: Shadows
+    residency: Residency
 
     async def send(self, key: str, files: list[Any], **fields: str) -> httpx.Response:
         headers = {"Authorization": f"Bearer {key}"}
@@ -119,7 +121,12 @@ async def adapter_gateway(tmp_path: Path, *, rollouts: bool) -> AsyncGenerator[G
         assert parts.chat is not None
         store = RolloutStore.over(database)
         trials = _trials(store)
-        wired = replace(parts.chat._parts, models=models, trials=trials if rollouts else None)
+        wired = replace(
+            parts.chat._parts,
+            models=models,
+            trials=trials if rollouts else None,
+            queue=FairQueue(1),
+        )
         chat = ChatService(wired, parts.chat._options)
         parts = replace(
             parts,
@@ -141,6 +148,7 @@ async def adapter_gateway(tmp_path: Path, *, rollouts: bool) -> AsyncGenerator[G
                 store,
                 trials,
                 chat._shadows,
+                residency,
             )
         await chat.close()
         await residency.close()

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncGenerator
+from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -12,12 +14,13 @@ from typing import Any
 import pytest
 
 from serving.adapters.engine_names import EngineNames
+from serving.adapters.leases import AdapterLeases
 from serving.adapters.names import Reference
 from serving.adapters.peft_config import CONFIG_FILE
 from serving.adapters.weights import WEIGHTS_FILE
 from serving.control import adapters as index_module
 from serving.control.residency import ResidencyLedger
-from tests.adapters.conftest import OPERATOR, VOLTBAY
+from tests.adapters.conftest import FJELLVIK, OPERATOR, VOLTBAY
 from tests.adapters.files import config, tensors
 from tests.gateway.adapter_gateway import Gateway, adapter_gateway
 from tests.memory import memory_root
@@ -256,3 +259,22 @@ async def test_what_an_adapter_occupies_is_on_its_owners_account(gateway: Gatewa
     since = datetime(2020, 1, 1, tzinfo=UTC)
     totals = await ResidencyLedger(gateway.database).totals(OPERATOR, since)
     assert list(totals) == ["fjellvik"]
+
+
+async def test_who_waits_for_a_place_keeps_nobody_from_the_engine(gateway: Gateway) -> None:
+    """The queue has one slot. Held by whoever waits for an adapter's place, it would be lost to
+    those who need no adapter."""
+    for key, names in (("key-f", ("one", "two")), ("key-v", ("support",))):
+        for seed, name in enumerate(names):
+            await gateway.add(key, seed, name=name)
+    leases, deadline = AdapterLeases(gateway.residency), time.monotonic() + 5
+    async with AsyncExitStack() as held:
+        for name in ("one", "two"):
+            record = await gateway.registry.of(FJELLVIK).find(Reference(name))
+            assert record is not None
+            await held.enter_async_context(leases.of(FJELLVIK).lease(record, deadline))
+        waiting = asyncio.create_task(gateway.chat("key-v", "support"))
+        await asyncio.sleep(0.2)
+        assert (await gateway.chat("key-f", "base")).status_code == 200
+        assert not waiting.done()
+    assert (await waiting).status_code == 200
