@@ -50,12 +50,15 @@ def _tables(result: dict[str, Any]) -> list[Table]:
     rates = Table("eight streams", "tokens/s", "of base only, adapters off")
     for name, rate in result["throughput"].items():
         rates.add_row(name, str(rate["tokens_per_second"]), str(rate["of_base_only_off"]))
-    thrash = Table("thrash", "answers/s", "loads/s", "steady tenant p50 ms", "p95 ms")
+    who = ("steady_tenant", "tenant_without_adapter", "pushing_tenants")
+    shown_of = [(name, f"first_token_{p}_ms") for name in who for p in ("p50", "p95")]
+    titles = [f"{name.split('_')[0]} {key[12:15]} ms" for name, key in shown_of]
+    thrash = Table("thrash", "answers/s", "loads of answers", *titles)
     for name in ("all_fit", "without_protection", "with_protection"):
-        row, steady = result["thrash"][name], result["thrash"][name]["steady_tenant"]
-        times = (steady.get(f"first_token_{p}_ms") for p in ("p50", "p95"))
-        figures = (row["answers_per_second"], row["loads_per_second"], *times)
-        thrash.add_row(name.replace("_", " "), *map(str, figures))
+        row = result["thrash"][name]
+        figures = (row["answers_per_second"], row["loads_of_answers"])
+        times = (row[group].get(key) for group, key in shown_of)
+        thrash.add_row(name.replace("_", " "), *map(str, (*figures, *times)))
     columns = ("registered", "answers_per_second", "loads_of_answers", "resolve_p50_ms")
     sweep = Table(*columns, "first_token_p50_ms", "first_token_p95_ms")
     for row in result["sweep"]:

@@ -18,6 +18,7 @@ from evals.adapter_files import Files
 from evals.performance.adapter_side import Owned, Shelf, Side, Timed
 from evals.performance.engine_side import Progress
 from serving.adapters.eviction import Places
+from serving.adapters.names import BASE
 from serving.engine.client import EngineClient
 
 _WORDS, _TOKENS = 20, 8
@@ -27,8 +28,8 @@ _SKEW = 1.0  # of the power law
 
 @dataclass(frozen=True, slots=True)
 class Pressure:
-    """seconds: of each load. pause: the steady tenant's. places: fewer than the tenants that push.
-    clients: of the sweep."""
+    """seconds: of each load. pause: of the steady tenant and of the one without an adapter.
+    places: fewer than the tenants that push. clients: of the sweep."""
 
     seconds: float = 40.0
     pause: float = 0.5
@@ -48,55 +49,66 @@ class Pressure:
 async def thrash(
     registered: Shelf, client: EngineClient, files: Files, plan: Pressure, progress: Progress
 ) -> dict[str, Any]:
-    """A steady tenant with one adapter and a pause after each answer, and others that ask two each
-    in turns, without one: more adapters than places. Protected, and by least recent use alone; and
-    as many clients with one adapter each, all of which fit: what the engine's load alone costs."""
+    """Tenants with an adapter each that ask without a pause, two clients of each; one that pauses
+    after each answer, and one that uses no adapter. More adapters than places: protected, and by
+    least recent use alone; and all fit: what the engine's load alone costs."""
     steady = await registered.add(await registered.tenant("steady"), "voice", files)
-    pushing = []
-    for number in range(plan.pushing):
-        ctx = await registered.tenant(f"pushing-{number}")
-        pushing.append([await registered.add(ctx, name, files) for name in ("one", "two")])
+    plain = Owned(await registered.tenant("plain"), BASE)
+    pushing = [
+        await registered.add(await registered.tenant(f"pushing-{number}"), "voice", files)
+        for number in range(plan.pushing)
+    ]
     found = {}
     sides = {
-        "all_fit": (Places(1 + plan.pushing, 0.0), [own[:1] for own in pushing]),
+        "all_fit": Places(1 + plan.pushing, 0.0),
         # Unused for no time at all, an adapter counts for nobody's share.
-        "without_protection": (Places(plan.places, 0.0, stale_seconds=0.0), pushing),
-        "with_protection": (Places(plan.places, plan.minimum_seconds), pushing),
+        "without_protection": Places(plan.places, 0.0, stale_seconds=0.0, loading=1.0),
+        "with_protection": Places(plan.places, plan.minimum_seconds),
     }
-    for name, (places, others) in sides.items():
+    for name, places in sides.items():
         progress(f"thrash: {name}")
         async with registered.side(client, places) as side:
-            found[name] = await _pushed(side, steady, others, plan)
+            load = _Load(side, plan.seconds)
+            found[name] = await load.run([steady, plain], 2 * pushing, plan.pause)
     return {
         "places": plan.places,
-        "adapters": 1 + 2 * plan.pushing,
+        "adapters": 1 + plan.pushing,
         "minimum_seconds": plan.minimum_seconds,
         **found,
     }
 
 
-async def _pushed(
-    side: Side, steady: Owned, pushing: Sequence[Sequence[Owned]], plan: Pressure
-) -> dict[str, Any]:
-    end = time.perf_counter() + plan.seconds
-    own: list[Timed] = []
-    others: list[Timed] = []
+class _Load:
+    """Clients that ask until the time is over."""
 
-    async def ask(who: Sequence[Owned], answers: list[Timed], pause: float = 0.0) -> None:
-        number = 0
-        while time.perf_counter() < end:
-            answers.append(await side.ask(who[number % len(who)], _WORDS, _TOKENS))
-            number += 1
+    def __init__(self, side: Side, seconds: float) -> None:
+        self._side = side
+        self._end = time.perf_counter() + seconds
+        self._begun = time.perf_counter()
+
+    async def run(
+        self, calm: Sequence[Owned], pushing: Sequence[Owned], pause: float
+    ) -> dict[str, Any]:
+        """calm: the steady tenant and the one without an adapter."""
+        steady, plain, *others = await asyncio.gather(
+            *(self._client(who, pause) for who in calm), *(self._client(who) for who in pushing)
+        )
+        spent = time.perf_counter() - self._begun
+        answers = len(steady) + len(plain) + sum(map(len, others))
+        return {
+            "answers_per_second": round(answers / spent, 2),
+            "loads_of_answers": round(self._side.loads() / answers, 2),
+            "steady_tenant": _times(steady),
+            "tenant_without_adapter": _times(plain),
+            "pushing_tenants": _times([answer for client in others for answer in client]),
+        }
+
+    async def _client(self, who: Owned, pause: float = 0.0) -> list[Timed]:
+        answers = []
+        while time.perf_counter() < self._end:
+            answers.append(await self._side.ask(who, _WORDS, _TOKENS))
             await asyncio.sleep(pause)
-
-    await asyncio.gather(ask([steady], own, plan.pause), *(ask(who, others) for who in pushing))
-    spent = time.perf_counter() - end + plan.seconds
-    return {
-        "answers_per_second": round((len(own) + len(others)) / spent, 2),
-        "loads_per_second": round(side.loads() / spent, 2),
-        "steady_tenant": _times(own),
-        "pushing_tenants": _times(others),
-    }
+        return answers
 
 
 async def sweep(

@@ -8,7 +8,7 @@ import random
 import statistics
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from evals.adapter_files import Files, random_files
@@ -56,7 +56,7 @@ async def measure(worker: Worker, plan: Plan, progress: Progress) -> dict[str, A
             result["throughput"] = await _throughput(side, Side(off), owned, plan, progress)
         result["thrash"] = await thrash(registered, on, files, plan.pressure, progress)
         result["sweep"] = await sweep(registered, on, files, plan.pressure, progress)
-    return {"rank": _RANK, "modules": list(_MODULES), "places": plan.places} | result
+    return {"plan": asdict(plan), "rank": _RANK, "modules": list(_MODULES)} | result
 
 
 def _files(base: BaseModel, seed: int) -> Files:
