@@ -36,7 +36,7 @@ class Closing:
 
     residents: list[Resident] = field(default_factory=list)
 
-    def __contains__(self, resident: Resident) -> bool:
+    def __contains__(self, resident: object) -> bool:
         return any(resident is other for other in self.residents)
 
 
