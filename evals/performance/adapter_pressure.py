@@ -21,7 +21,7 @@ from serving.adapters.eviction import Places
 from serving.adapters.names import BASE
 from serving.engine.client import EngineClient
 
-_WORDS, _TOKENS = 20, 8
+_WORDS, _TOKENS = 8, 6
 _TENANTS_OF_THE_SWEEP = 20
 _SKEW = 1.0  # of the power law
 
