@@ -61,6 +61,7 @@ class Settings(BaseSettings):
     engine_port: int = Field(0, ge=0, le=65535)
     engine_trust: Path | None = None
     engine_kernels: Literal["int8", "float32", "stock"] = "int8"
+    engine_shared_chunk: int | None = Field(None, ge=0)
     engine_tool_parser: str = Field("hermes", pattern=r"^(off|[a-z0-9][a-z0-9_-]{0,40})$")
     engine_key_number: int = Field(1, ge=1)
     kv_scrub: Switch = "on"

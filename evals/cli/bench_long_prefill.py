@@ -35,6 +35,7 @@ def long_prefill(
         result = asyncio.run(measure(worker, sizes, rounds, words, status.update))
     names = (
         "chunked_prefill_size",
+        "shared_chunk",
         "prefill_decode_interval",
         "gap_alone_ms",
         "longest_gap_ms",

@@ -32,16 +32,28 @@ async def measure(
 ) -> dict[str, Any]:
     """For each `--chunked-prefill-size`: gaps between tokens, and the prompt's."""
     rows = []
-    # The smallest chunk also as in SGLang itself, without a step of decoding between chunks.
-    for size, interval in (*((size, 1) for size in sizes), (min(sizes), 0)):
+    for size, interval, shared in _settings(sizes, worker.shared_chunk):
         flags = ("--chunked-prefill-size", str(size), "--prefill-decode-interval", str(interval))
-        chunked = replace(worker, arguments=(*worker.arguments, *flags))
+        chunked = replace(worker, shared_chunk=shared, arguments=(*worker.arguments, *flags))
         async with running_sides(chunked, progress, {"ours": True}, {}) as sides:
-            progress(f"chunks of {size}, {interval} steps of decoding between")
+            progress(f"chunks of {size}, of {shared or size} beside answers, {interval} between")
             seen = [await _round(sides["ours"], words) for _ in range(rounds)]
-        row = {"chunked_prefill_size": size, "prefill_decode_interval": interval}
-        rows.append(row | _summary(seen))
+        rows.append(
+            {
+                "chunked_prefill_size": size,
+                "shared_chunk": shared,
+                "prefill_decode_interval": interval,
+            }
+            | _summary(seen)
+        )
     return {"words": words, "rounds": rounds, "rows": rows}
+
+
+def _settings(sizes: Sequence[int], shared: int) -> list[tuple[int, int, int]]:
+    """Chunk, steps of decoding after each, chunk beside running answers. Each size by itself; the
+    largest but one as it is set; and the smallest as in SGLang itself, without steps between."""
+    usual = sorted(sizes)[-2:][0]
+    return [*((size, 1, 0) for size in sizes), (usual, 1, shared), (min(sizes), 0, 0)]
 
 
 def _summary(seen: list[dict[str, Any]]) -> dict[str, Any]:

@@ -85,10 +85,17 @@ def worker_of(settings: Settings, model: Path) -> Worker:
         slots=settings.engine_slots,
         start_seconds=settings.engine_start_seconds,
         lora=_lora(settings),
+        shared_chunk=_shared_chunk(settings),
         kernels=settings.engine_kernels,
         tool_parser="" if settings.engine_tool_parser == "off" else settings.engine_tool_parser,
         scrub_adapters=settings.kv_scrub == "on",
     )
+
+
+def _shared_chunk(settings: Settings) -> int:
+    if settings.engine_shared_chunk is not None:
+        return settings.engine_shared_chunk
+    return 256 if this_device() == "cpu" else 2048
 
 
 def _lora(settings: Settings) -> Lora | None:

@@ -14,6 +14,7 @@ from typing import Literal
 from serving.engine.client import KEEP_ALIVE_SECONDS
 from serving.engine.install import Device, python
 from serving.engine_plugin.budgets import BACKEND
+from serving.engine_plugin.chunks import SHARED
 from serving.engine_plugin.cpu import KERNELS
 from serving.engine_plugin.lora_scrub import SCRUBS
 from serving.errors import StartupError
@@ -22,8 +23,7 @@ from serving.supervision.process import Command
 
 _CPU_FLAGS = (
     *("--attention-backend", "torch_native", "--dtype", "float32", "--disable-overlap-schedule"),
-    # A running answer waits for a chunk of somebody's prompt: three seconds of a small machine. A
-    # chat's usual prompt is one chunk: two would each read all weights.
+    # A chat's usual prompt is one chunk, when it is alone: two would each read all weights.
     *("--max-total-tokens", "16384", "--chunked-prefill-size", "704"),
     # Else the idle scheduler polls, and takes one core of a small machine for nothing.
     "--sleep-on-idle",
@@ -64,6 +64,7 @@ class Worker:
 
     It is stopped and started anew when it does not answer within `start_seconds`. lora: None for a
     worker that serves the base model only. scrub_adapters: nothing of an unloaded one stays.
+    shared_chunk: tokens of a prompt's chunk beside running answers; 0: as many as alone.
     kernels: of a CPU, as `cpu.KERNELS` says; a GPU has SGLang's. tool_parser: SGLang's name for how
     the model writes tool calls; empty, they stay text.
     arguments: more of SGLang's flags; what is said twice, the last one counts.
@@ -79,6 +80,7 @@ class Worker:
     scrub_adapters: bool = True
     kernels: Kernels = "int8"
     tool_parser: str = ""
+    shared_chunk: int = 256
     arguments: tuple[str, ...] = ()
 
 
@@ -157,6 +159,7 @@ def _environment(worker: Worker) -> dict[str, str]:
     kept = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
     kept |= {"HF_HUB_OFFLINE": "1", "BULKHEAD_ENGINE_DEVICE": worker.device}
     kept[KERNELS] = worker.kernels
+    kept[SHARED] = str(worker.shared_chunk)
     kept[SCRUBS] = "on" if worker.scrub_adapters else "off"
     # The side that keeps a connection longer must be the server, else a request meets its closing.
     kept["SGLANG_TIMEOUT_KEEP_ALIVE"] = str(2 * KEEP_ALIVE_SECONDS)
