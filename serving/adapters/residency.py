@@ -17,7 +17,11 @@ import structlog
 
 from isolation.context import TenantContext
 from serving.adapters.engine_names import EngineName, EngineNames
-from serving.adapters.errors import AdapterTamperedError, AdapterUnavailableError
+from serving.adapters.errors import (
+    AdapterPlacesTakenError,
+    AdapterTamperedError,
+    AdapterUnavailableError,
+)
 from serving.adapters.eviction import Choice, Places, choose_victim
 from serving.adapters.lora_engine import LoraEngine, is_out, unload_strangers
 from serving.adapters.memory import PrivateMemory
@@ -170,7 +174,7 @@ class Residency:
             if victim is not None:
                 await self._unload(victim)
                 if victim.engine_name in self._all:
-                    raise AdapterUnavailableError
+                    raise AdapterPlacesTakenError
             await self._placed(resident)
         except (EngineUnavailableError, AdapterTamperedError, KeyNotOpenedError) as error:
             _log.error("adapter.refused", error=type(error).__name__)
@@ -271,14 +275,14 @@ class Residency:
             async with asyncio.timeout_at(deadline):
                 await asyncio.shield(resident.loading)
         except TimeoutError:
-            raise AdapterUnavailableError from None
+            raise AdapterPlacesTakenError from None
 
     async def _until_place(self, choice: Choice, deadline: float) -> None:
         self._parts.metrics.adapter_waits.inc()
         until = deadline if choice.again_at is None else min(deadline, choice.again_at)
         changed = await self._until_changed(until - _now())
         if not changed and _now() >= deadline:
-            raise AdapterUnavailableError("All places for adapters are taken. Try again shortly.")
+            raise AdapterPlacesTakenError
 
     async def _until_changed(self, seconds: float) -> bool:
         try:

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from isolation.context import TenantContext
 from isolation.masking.json_stream import JsonStream
-from isolation.streaming import Chain, StreamTransform, Unchanged
+from isolation.streaming import Chain, StreamTransform
 from serving.engine.client import Delta, EngineClient, Job, TenantEngine
 from serving.errors import EngineUnavailableError
 from serving.gateway.answer import AnswerPiece
@@ -70,10 +70,6 @@ class Generating:
     def _outward(self, prepared: Prepared, meter: Meter) -> Outward:
         names = {tool["function"]["name"] for tool in prepared.job.tools}
         guard, vault = self._parts.guard(self._ctx), prepared.vault
-        if vault is None:
-            return Outward(
-                meter, guard.stream(), Unchanged(), lambda: JsonStream(guard.stream), names
-            )
         kept = prepared.keeps_placeholders
         whole, one = (
             (vault.masked_answer, vault.masked_answer) if kept else (vault.answer, vault.argument)
