@@ -14,8 +14,8 @@ from serving.adapters.names import parse_reference
 from serving.adapters.ports import AdapterRecord
 from serving.engine.client import Delta, Job, TenantEngine
 
-# As long as any look-up takes that stands between.
-_AWAY_SECONDS = 0.01
+# As long as a look-up takes that stands between, on a busy machine.
+_AWAY_SECONDS = 0.05
 
 
 @contextmanager
