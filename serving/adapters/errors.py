@@ -147,8 +147,8 @@ class AdapterPlacesTakenError(AdapterUnavailableError):
     """No place came free, or no load ended, in the time that the request had. It says nothing of
     the adapter, and a rollout counts it for no version."""
 
-    def __init__(self) -> None:
-        super().__init__("All places for adapters are taken. Try again shortly.")
+    def __init__(self, message: str | None = None) -> None:
+        super().__init__(message or "All places for adapters are taken. Try again shortly.")
 
 
 class AdapterTamperedError(BulkheadError):
