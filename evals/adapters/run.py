@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
@@ -11,12 +11,12 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from evals.adapter_files import random_files
-from evals.adapter_platform import Platform, Room, opened
+from evals.adapter_platform import Merchant, Platform, Room, opened
 from evals.adapters.judge import answers, hits
 from evals.adapters.references import NAME, References, references
 from evals.adapters.tap import Tap
 from evals.adapters.traffic import Load, sent
-from evals.adapters.twins import TWINS
+from evals.adapters.twins import CACHE_TWINS, TWINS
 from rag.prompt import SYSTEM_TEXT
 from serving.engine.tokens import TokenizerCounter
 
@@ -120,7 +120,8 @@ async def _measured(
         "questions": {"used": len(known.questions), "tried": known.tried},
         "answers": answers(traffic, known),
         "cache": hits(tap, beginning),
-        "twins": await _twins(platform, known, plan, progress),
+        "twins": await _twins(platform, known, plan, progress)
+        | await _cache_twins(merchants, known.questions[0], beginning, progress),
     }
 
 
@@ -150,6 +151,34 @@ async def _twins(
             "caught": any(count for kind, count in kinds.items() if kind != "refused"),
         }
     return found
+
+
+async def _cache_twins(
+    merchants: Sequence[Merchant],
+    question: str,
+    beginning: int,
+    progress: Callable[[str], object],
+) -> dict[str, Any]:
+    """The same platform, with prefixes that it should not have: seen across tenants, and by a
+    version that was out of the engine meanwhile."""
+    found = {}
+    for name, broken in CACHE_TWINS.items():
+        progress(f"twin: {name}")
+        tap = Tap()
+        with broken(), tap.attached():
+            await _in_turn(merchants, question)
+        judged = hits(tap, beginning)
+        seen = {kind: judged[kind] for kind in _NEEDED}
+        found[name] = seen | {"caught": all(one["events"] for one in seen.values())}
+    return found
+
+
+async def _in_turn(merchants: Sequence[Merchant], question: str) -> None:
+    """Every version twice, and all the others between: there is no place for it to stay in."""
+    for _ in range(2):
+        for merchant in merchants:
+            for version in range(1, _VERSIONS + 1):
+                await merchant.ask(f"{NAME}@{version}", question, max_tokens=1)
 
 
 async def _rollouts_over(platform: Platform) -> None:

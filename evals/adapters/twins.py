@@ -8,13 +8,14 @@ from contextlib import AbstractContextManager, aclosing, contextmanager
 from dataclasses import replace
 from unittest.mock import patch
 
+from isolation.namespaces import Namespace, NamespaceDeriver
 from serving.adapters.models import TenantModels
 from serving.adapters.names import parse_reference
 from serving.adapters.ports import AdapterRecord
 from serving.engine.client import Delta, Job, TenantEngine
 
-# As long as any look-up takes that stands between.
-_AWAY_SECONDS = 0.01
+# As long as a look-up takes that stands between, on a busy machine.
+_AWAY_SECONDS = 0.05
 
 
 @contextmanager
@@ -46,7 +47,36 @@ def _adapter_beside_the_request() -> Generator[None, None, None]:
         yield
 
 
+@contextmanager
+def _prefixes_outlive_the_load() -> Generator[None, None, None]:
+    """The engine keeps the prefixes of all loads of all tenants in one place.
+
+    A name and a namespace that stay the same are not enough for that: SGLang's key holds an id of
+    each load beside them, and the plugin evicts an adapter's prefixes with it. So this twin's
+    requests come to the engine without their adapter as well.
+    """
+    stream = TenantEngine.stream
+
+    async def unnamed(engine: TenantEngine, job: Job) -> AsyncGenerator[Delta, None]:
+        async with aclosing(stream(engine, replace(job, adapter=""))) as deltas:
+            async for delta in deltas:
+                yield delta
+
+    def one_for_all(*_: object) -> Namespace:
+        return Namespace("a" * 64)
+
+    with (
+        patch.object(TenantEngine, "stream", unnamed),
+        patch.object(NamespaceDeriver, "derive", one_for_all),
+    ):
+        yield
+
+
 TWINS: dict[str, Callable[[], AbstractContextManager[None]]] = {
     "version-ignored": _version_ignored,
     "adapter-beside-the-request": _adapter_beside_the_request,
+}
+# Their answers do not matter: what they hit does.
+CACHE_TWINS: dict[str, Callable[[], AbstractContextManager[None]]] = {
+    "prefixes-outlive-the-load": _prefixes_outlive_the_load,
 }

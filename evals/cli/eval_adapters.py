@@ -54,5 +54,6 @@ def _table(result: dict[str, Any]) -> Table:
     table.add_row("control: own prefix hit", str(own["hit"]), str(own["of"]), "")
     for name, twin in result["twins"].items():
         seen = "caught" if twin["caught"] else "NOT CAUGHT"
-        table.add_row(f"twin {name}: wrong", str(twin["wrong"]["events"]), "", seen)
+        kind = "wrong" if "wrong" in twin else "after_reload"
+        table.add_row(f"twin {name}: {kind}", str(twin[kind]["events"]), "", seen)
     return table

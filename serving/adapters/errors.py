@@ -16,6 +16,7 @@ RequestRefusedError
 ├── AdapterLimitError                 409, adapter_limit_exceeded
 ├── AdapterNotFoundError              404, unknown or another tenant's: one answer
 └── AdapterUnavailableError           503, with Retry-After
+    └── AdapterPlacesTakenError       the same to callers: others have the engine's places
 
 BulkheadError
 └── AdapterTamperedError              what the store holds is not what was uploaded
@@ -140,6 +141,14 @@ class AdapterUnavailableError(RequestRefusedError):
             message or "The adapter cannot be loaded at the moment. Try again shortly.",
             headers={"Retry-After": "2"},
         )
+
+
+class AdapterPlacesTakenError(AdapterUnavailableError):
+    """No place came free, or no load ended, in the time that the request had. It says nothing of
+    the adapter, and a rollout counts it for no version."""
+
+    def __init__(self, message: str | None = None) -> None:
+        super().__init__(message or "All places for adapters are taken. Try again shortly.")
 
 
 class AdapterTamperedError(BulkheadError):

@@ -18,7 +18,11 @@ import structlog
 
 from isolation.context import TenantContext
 from serving.adapters.engine_names import EngineName, EngineNames
-from serving.adapters.errors import AdapterTamperedError, AdapterUnavailableError
+from serving.adapters.errors import (
+    AdapterPlacesTakenError,
+    AdapterTamperedError,
+    AdapterUnavailableError,
+)
 from serving.adapters.eviction import (
     Choice,
     Places,
@@ -232,7 +236,7 @@ class Residency:
         if victim is not None:
             await self._unload(victim)
             if victim.engine_name in self._all:
-                raise AdapterUnavailableError
+                raise AdapterPlacesTakenError
         await self._placed(resident)
 
     async def _placed(self, resident: Resident) -> None:
@@ -322,7 +326,7 @@ class Residency:
             async with asyncio.timeout_at(deadline):
                 await asyncio.shield(resident.loading)
         except TimeoutError:
-            raise AdapterUnavailableError from None
+            raise AdapterPlacesTakenError from None
 
     async def _until_changed(self, seconds: float) -> bool:
         try:

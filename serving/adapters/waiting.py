@@ -9,7 +9,7 @@ from math import inf
 from typing import Protocol
 
 from isolation.context import TenantContext
-from serving.adapters.errors import AdapterUnavailableError
+from serving.adapters.errors import AdapterPlacesTakenError
 from serving.adapters.eviction import Choice
 from serving.adapters.ports import AdapterRecord
 from serving.adapters.resident import Key, Resident, key_of
@@ -75,7 +75,7 @@ class WaitingLine:
         """The adapter's resident, held for the caller. `waits` is called if it is not there now.
 
         Raises:
-            AdapterUnavailableError: none until `deadline` (the loop's clock), or none to be
+            AdapterPlacesTakenError: none until `deadline` (the loop's clock), or none to be
                 expected until then: said at once.
         """
         loop = asyncio.get_running_loop()
@@ -91,9 +91,7 @@ class WaitingLine:
         except BaseException as error:
             self._withdraw(waiter)
             if isinstance(error, TimeoutError):
-                raise AdapterUnavailableError(
-                    "All places for adapters are taken. Try again shortly."
-                ) from None
+                raise AdapterPlacesTakenError from None
             raise
 
     def serve(self) -> None:
@@ -138,7 +136,7 @@ class WaitingLine:
         ahead = {other.key for other in self._line} - {waiter.key}
         if self._granting.hopeless(len(ahead), seconds):
             self._line.remove(waiter)
-            raise AdapterUnavailableError("Too many adapters are asked for. Try again shortly.")
+            raise AdapterPlacesTakenError("Too many adapters are asked for. Try again shortly.")
 
     def _withdraw(self, waiter: Waiter) -> None:
         """It is gone: out of the line; or what was granted in the same instant goes on."""

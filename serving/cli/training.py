@@ -70,7 +70,10 @@ def train(
     resume: Annotated[bool, typer.Option("--resume", help="Go on where it was killed.")] = False,
     url: _Url = None,
 ) -> None:
-    """Train a LoRA adapter for the default model, on this machine, and upload it."""
+    """Train a LoRA adapter for the default model, on this machine, and upload it.
+
+    Until it is uploaded, its weights and checkpoints lie unsealed in DATA_DIR/training/TENANT.
+    """
     settings, own = load_settings(), tenant_id(tenant)
     work = folder or TrainingFolders(settings.data_dir / "training").of(own, name)
     checked_name(name)

@@ -82,6 +82,7 @@ async def _chat_parts(
         limiter=ValkeyConcurrency(redis),
         queue=FairQueue(settings.engine_slots),
         usage=core.usage,
+        policies=core.policies,
         masker=None if core.masking is None else core.masking.masker,
         retriever=core.retriever if settings.retrieval == "on" else None,
         refusal=_refusal(settings),

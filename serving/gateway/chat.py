@@ -112,18 +112,18 @@ class TenantChat:
 
     async def _end(self, prepared: Prepared, meter: Meter) -> AnswerEnd:
         citations = cite(prepared.sources, meter.answer, self._clean(prepared.vault))
-        if prepared.vault is not None and prepared.vault.tripped:
+        if prepared.vault.tripped:
             log.warning("canary_in_answer", tenant=self._ctx.tenant_id, request=meter.request_id)
         conversation = await self._conversation(prepared, meter)
         return AnswerEnd(meter.finish_reason, citations, meter.tokens, conversation)
 
     async def _conversation(self, prepared: Prepared, meter: Meter) -> Conversation | None:
-        if prepared.vault is None or not prepared.keeps_placeholders:
+        if not prepared.keeps_placeholders:
             return None
         tokens = self._parts.conversations
         return await prepared.vault.conversation(self._ctx, tokens, meter.request_id)
 
-    def _clean(self, vault: Vault | None) -> Callable[[str], str]:
+    def _clean(self, vault: Vault) -> Callable[[str], str]:
         """Sources are shown as they are, but for what must not leave."""
         guard = self._parts.guard(self._ctx)
-        return guard.clean if vault is None else lambda text: guard.clean(vault.clean(text))
+        return lambda text: guard.clean(vault.clean(text))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from isolation.context import TenantContext
 from isolation.masking.conversations import ConversationTokens
+from isolation.masking.policy import Policies
 from isolation.namespaces import CacheScope, NamespaceDeriver
 from serving.engine.client import EngineClient
 from serving.engine.tokens import TokenCounter
@@ -32,9 +33,9 @@ class ChatOptions:
 class ChatParts:
     """The shared parts. None of them shows a tenant's state before it is bound.
 
-    `engine` raises `EngineUnavailableError` until a probed engine is there; `masker`,
-    `retriever` and `refusal` are None where the operator switched them off, as `models` and
-    `trials` are: base model only.
+    `engine` raises `EngineUnavailableError` until a probed engine is there; `policies` hold the
+    canaries of answers that nothing was masked for; `masker`, `retriever` and `refusal` are None
+    where the operator switched them off, as `models` and `trials` are: base model only.
     """
 
     engine: Callable[[], EngineClient]
@@ -44,6 +45,7 @@ class ChatParts:
     limiter: Concurrency
     queue: Queue
     usage: UsageSink
+    policies: Policies
     masker: Masker | None
     retriever: Retrieval | None
     refusal: Refusal | None

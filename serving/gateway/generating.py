@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from isolation.context import TenantContext
 from isolation.masking.json_stream import JsonStream
-from isolation.streaming import Chain, StreamTransform, Unchanged
+from isolation.streaming import Chain, StreamTransform
 from serving.engine.client import Delta, EngineClient, Job, TenantEngine
 from serving.errors import EngineUnavailableError
 from serving.gateway.answer import AnswerPiece
@@ -42,6 +42,7 @@ class Generating:
         out = self._outward(prepared, meter)
         deadline = time.monotonic() + self._options.queue_seconds
         queue = self._parts.queue.of(self._ctx)
+        watched.began(prepared.vault)
         # The place comes before the slot: who waits for a place must not keep a slot from those
         # who need none.
         with meter.step("queue") as waiting:
@@ -49,7 +50,6 @@ class Generating:
                 model.lease(deadline) as lease,
                 queue.turn(prompt_tokens=prepared.prompt_tokens, deadline=deadline) as turn,
             ):
-                watched.began(prepared.vault)
                 meter.started()
                 waiting.end()
                 stream = self._stream(engine, lease, prepared.job, meter)
@@ -74,10 +74,6 @@ class Generating:
     def _outward(self, prepared: Prepared, meter: Meter) -> Outward:
         names = {tool["function"]["name"] for tool in prepared.job.tools}
         guard, vault = self._parts.guard(self._ctx), prepared.vault
-        if vault is None:
-            return Outward(
-                meter, guard.stream(), Unchanged(), lambda: JsonStream(guard.stream), names
-            )
         kept = prepared.keeps_placeholders
         whole, one = (
             (vault.masked_answer, vault.masked_answer) if kept else (vault.answer, vault.argument)

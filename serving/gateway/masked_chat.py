@@ -16,12 +16,12 @@ from serving.gateway.tool_words import Tools, with_words, words_of
 
 @dataclass(frozen=True, slots=True)
 class MaskedChat:
-    """What the engine may see. vault: what restores the answer, where anything is masked."""
+    """What the engine may see. vault: what restores the answer, and keeps canaries in."""
 
     conversation: list[Message]
     passages: list[Passage]
     tools: Tools
-    vault: Vault | None
+    vault: Vault
 
 
 async def masked_chat(

@@ -7,6 +7,7 @@ from typing import Any
 
 from isolation.context import TenantContext
 from isolation.errors import InvalidRequestError
+from isolation.masking.unmasked import unmasked
 from rag.documents import Passage
 from rag.prompt import Message, assemble, up_to_question
 from rag.retrieval.follow_up import Question, question_of
@@ -31,7 +32,7 @@ class Prepared:
     job: Job
     prompt_tokens: int
     sources: list[Passage]
-    vault: Vault | None
+    vault: Vault
     keeps_placeholders: bool
 
 
@@ -90,7 +91,8 @@ class Preparing:
         self, conversation: list[Message], passages: list[Passage], tools: Tools
     ) -> MaskedChat:
         if self._parts.masker is None:
-            return MaskedChat(conversation, passages, tools, None)
+            vault = unmasked(self._ctx, await self._parts.policies.of(self._ctx))
+            return MaskedChat(conversation, passages, tools, vault)
         return await masked_chat(self._parts.masker, self._ctx, conversation, passages, tools)
 
     def _assembled(

@@ -7,12 +7,16 @@ import sys
 from isolation.errors import RequestRefusedError
 from isolation.guard import links
 from isolation.masking import canaries, output
+from serving.adapters.errors import AdapterPlacesTakenError
+from serving.errors import DeadlineExceededError
 from serving.gateway.privacy_ports import Vault
 from serving.metering.meter import Meter
 from serving.rollout.figures import ArmFigures
 from serving.rollout.histogram import Histogram
 from serving.rollout.refusals import declines
 
+# Raised of a request whose version was not tried: others have the places.
+_OTHERS = (AdapterPlacesTakenError, DeadlineExceededError)
 _MARKS = (links.REMOVED, output.REMOVED, canaries.REMOVED)
 
 
@@ -25,11 +29,16 @@ class Watched:
         self._began, self._before = False, 0
         self._leaks: int | None = None
 
-    def began(self, vault: Vault | None) -> None:
-        """The version is asked: what happens now counts."""
+    def began(self, vault: Vault) -> None:
+        """The version is asked: what happens now counts, but for what others cause.
+
+        The time to the first token is counted from when the version is in the engine: how long it
+        waits for a place there is the other adapters' doing, and how long its load takes is the
+        store's and the engine's. An error of its own load counts.
+        """
         self._began, self._vault = True, vault
         # A shadow shares the vault of the answer that was sent.
-        self._before = 0 if vault is None else vault.tripped
+        self._before = vault.tripped
 
     def said(self) -> None:
         """The answer's text is complete. What is removed from its sources later is not its leak."""
@@ -37,9 +46,9 @@ class Watched:
 
     def figures(self) -> ArmFigures | None:
         """What to count, called in a `finally`; None if the version was never asked, or the
-        request was refused for what it is."""
+        request was refused for what it is, or for want of a place."""
         error = sys.exc_info()[1]
-        if not self._began or (isinstance(error, RequestRefusedError) and error.status < 500):
+        if not self._began or _is_not_the_versions(error):
             return None
         answer, whole = self._meter.written, error is None
         ttft, gap = self._meter.waited, self._meter.mean_gap
@@ -56,3 +65,9 @@ class Watched:
 
     def _tripped(self) -> int:
         return 0 if self._vault is None else self._vault.tripped - self._before
+
+
+def _is_not_the_versions(error: BaseException | None) -> bool:
+    if isinstance(error, _OTHERS):
+        return True
+    return isinstance(error, RequestRefusedError) and error.status < 500

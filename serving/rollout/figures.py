@@ -37,9 +37,10 @@ class ArmFigures:
 
     errors: answers that the platform did not finish. refusals: answers that decline. removals:
     answers from which the guard took something. leaks: answers with a canary in them. characters:
-    of all answers. agreement: of a shadow's answers with those that were sent. ttft: to the
-    first token. gaps: each answer's mean time between tokens; tokens of one answer are not
-    independent of each other, so that an answer counts once.
+    of all answers. agreement: of a shadow's answers with those that were sent. ttft: from when the
+    version is in the engine to the first token; the wait for that is not in it. gaps: each answer's
+    mean time between tokens; tokens of one answer are not independent of each other, so that an
+    answer counts once.
     """
 
     requests: int = 0

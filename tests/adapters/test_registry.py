@@ -176,6 +176,16 @@ async def test_a_row_that_was_changed_in_the_database_is_not_loaded(shop: Shop) 
     await _placed(shop, VOLTBAY, theirs)
 
 
+async def test_an_older_versions_files_are_not_loaded_as_the_newer_one(shop: Shop) -> None:
+    """Key and folder of the tenant's own older version, which both open, in the newer one's row."""
+    old, new = await shop.add(FJELLVIK, seed=1), await shop.add(FJELLVIK, seed=2)
+    moved = "UPDATE adapter_versions SET wrapped_key = :k, folder = :f WHERE version = 2"
+    async with shop.database.transaction() as session:
+        await session.execute(text(moved), {"k": old.wrapped_key, "f": old.folder})
+    with pytest.raises(AdapterTamperedError):
+        await _placed(shop, FJELLVIK, new)
+
+
 async def test_all_of_the_others_row_gives_nothing_either(shop: Shop) -> None:
     """Manifest, signature, key and folder of another tenant: signed, and still not this one's."""
     mine, theirs = await shop.add(FJELLVIK, seed=1), await shop.add(VOLTBAY, seed=2)

@@ -235,6 +235,7 @@ def chat_service(
         limiter=Limiter(),
         queue=Queue(),
         usage=ledger,
+        policies=StandardPolicies(),
         masker=OneVault() if one_vault else Masker(Mails(), StandardPolicies()),
         retriever=retriever,
         refusal=None,

@@ -74,13 +74,17 @@ async def prepared(database: Database) -> Shop:
     return shop
 
 
-def arm(requests: int, **counts: int) -> ArmFigures:
-    times = Histogram.of(*[0.2] * requests)
-    return ArmFigures(requests, ttft=times, gaps=times, **counts)
+def arm(requests: int, ttft: float = 0.2, gap: float = 0.05, **counts: int) -> ArmFigures:
+    """An arm whose answers all took these seconds."""
+    ttfts, gaps = (Histogram.of(*[seconds] * requests) for seconds in (ttft, gap))
+    return ArmFigures(requests, ttft=ttfts, gaps=gaps, **counts)
 
 
 GOOD = Figures(arm(900), arm(100))
 BAD = Figures(arm(900), arm(100, errors=40))
+# All else is the control's.
+LATE = Figures(arm(900), arm(100, ttft=0.4))
+HALTING = Figures(arm(900), arm(100, gap=0.1))
 LEAK = Figures(arm(1), arm(1, leaks=1))
 
 

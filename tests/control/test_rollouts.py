@@ -19,6 +19,7 @@ from serving.control import rollouts as index_module
 from serving.control.database import Database
 from serving.control.tables import RolloutRow
 from serving.control.tenants import TenantRegistry
+from serving.rollout import gates
 from serving.rollout.assignment import Arm
 from serving.rollout.errors import (
     RolloutNotFoundError,
@@ -27,12 +28,16 @@ from serving.rollout.errors import (
     RolloutStateError,
 )
 from serving.rollout.figures import Figures
+from serving.rollout.gates import GateResult
+from serving.rollout.histogram import Histogram
 from serving.rollout.ledger import FigureLedger
 from serving.rollout.records import OPEN, Rollout, State
 from tests.control.rollouts import (
     BAD,
     FJELLVIK,
     GOOD,
+    HALTING,
+    LATE,
     LEAK,
     OPERATOR,
     POLICY,
@@ -68,6 +73,8 @@ async def _the_trail_is_whole(shop: Shop, ends: int = 1) -> None:
         (GOOD, State.PROMOTED, "gates_passed"),
         (BAD, State.ROLLED_BACK, "errors_worse"),
         (LEAK, State.ROLLED_BACK, "leak"),
+        (LATE, State.ROLLED_BACK, "ttft_p95_worse"),
+        (HALTING, State.ROLLED_BACK, "gap_p95_worse"),
     ],
 )
 async def test_a_rollout_ends_as_its_figures_decide_and_says_why(
@@ -77,12 +84,25 @@ async def test_a_rollout_ends_as_its_figures_decide_and_says_why(
     await _the_trail_is_whole(shop)
     report = await shop.rollouts.of(FJELLVIK).report("support")
     assert [step.who for step in report.steps] == ["key test-fjellvik"] * 2 + ["gates"]
-    assert why in report.steps[-1].why
+    assert report.steps[-1].why == (why,)
     assert report.steps[-1].figures == figures == report.figures
     assert report.rollout.serving == (2 if end is State.PROMOTED else 1)
     assert report.rollout.started_at is not None
     assert report.rollout.ended_at is not None
     assert await shop.index.of(VOLTBAY).list("support") == []
+
+
+async def test_a_twin_without_the_latency_gates_is_caught(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def times(name: str, control: Histogram, canary: Histogram, *rest: float) -> GateResult:
+        return honest(name, control, control, *rest)
+
+    honest = gates._duration
+    monkeypatch.setattr(gates, "_duration", times)
+    for figures in (LATE, HALTING):
+        assert await go_on(shop, figures) is State.PROMOTED
+        await shop.index.purge(OPERATOR, FJELLVIK.tenant_id)
 
 
 async def test_a_look_that_decides_nothing_is_in_the_trail_once(shop: Shop) -> None:

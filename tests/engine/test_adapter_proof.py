@@ -9,7 +9,7 @@ import pytest
 import pytest_asyncio
 
 from evals.adapters.run import Plan, Status, measure, status
-from evals.adapters.twins import TWINS
+from evals.adapters.twins import CACHE_TWINS, TWINS
 
 pytestmark = [pytest.mark.engine, pytest.mark.asyncio(loop_scope="session")]
 
@@ -49,8 +49,8 @@ async def test_no_prefix_is_hit_that_is_not_the_loads_own(result: dict[str, Any]
     assert own["hit"] > 0.5 * own["of"] > 10  # the positive control
 
 
-@pytest.mark.parametrize("twin", TWINS)
-async def test_a_platform_that_mixes_adapters_up_is_caught(
+@pytest.mark.parametrize("twin", [*TWINS, *CACHE_TWINS])
+async def test_a_platform_that_mixes_adapters_or_prefixes_up_is_caught(
     result: dict[str, Any], twin: str
 ) -> None:
     assert result["twins"][twin]["caught"], result["twins"][twin]

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import secrets
-from collections.abc import AsyncGenerator
-from dataclasses import dataclass, replace
+import shutil
+import tempfile
+import time
+from collections.abc import AsyncGenerator, Callable, Generator, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 import pytest_asyncio
@@ -22,6 +28,7 @@ from serving.adapters.memory import PrivateMemory
 from serving.adapters.names import Reference
 from serving.adapters.ports import AdapterRecord
 from serving.adapters.residency import Residency, ResidencyParts
+from serving.adapters.weights import WEIGHTS_FILE
 from serving.control.database import Database
 from serving.control.tenants import TenantRegistry
 from serving.engine.client import EngineClient, Job, TokenUsage
@@ -135,6 +142,23 @@ async def test_prefixes_are_hit_within_one_load_of_one_adapter_only(platform: Pl
     assert (await platform.ask(FJELLVIK, mine, text))[1].cached == 0
 
 
+async def test_a_name_that_is_given_again_meets_no_old_prefix_either(
+    platform: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The line behind the names: SGLang's key holds an id of each load, and what an adapter left
+    goes with it."""
+    monkeypatch.setattr(EngineNames, "new", lambda names, record: record.upload * 2)
+    mine = await platform.shop.add(FJELLVIK)
+    text = QUESTION + secrets.token_hex(4)
+    await platform.ask(FJELLVIK, mine, text)
+    assert (await platform.ask(FJELLVIK, mine, text))[1].cached > 100  # the positive control
+    for ctx in (VOLTBAY, FJELLVIK):
+        await platform.ask(ctx, await platform.shop.add(ctx, seed=1), "Hello")
+    lora = SglangLora(OPERATOR, platform.engine.client)
+    assert mine.upload * 2 not in await lora.loaded()
+    assert (await platform.ask(FJELLVIK, mine, text))[1].cached == 0
+
+
 async def test_what_was_revoked_is_not_brought_back_by_whoever_knows_its_name(
     platform: Platform,
 ) -> None:
@@ -153,6 +177,101 @@ async def test_what_was_revoked_is_not_brought_back_by_whoever_knows_its_name(
             pass
     other = await platform.shop.add(VOLTBAY)
     assert (await platform.ask(VOLTBAY, other, "Hello"))[1].completion == 3
+
+
+async def test_a_twin_that_only_unloads_is_caught(
+    platform: Platform, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """SGLang remembers where it loaded from: if that is still there, unloading revokes nothing."""
+
+    @contextmanager
+    def kept(memory: PrivateMemory) -> Generator[Path, None, None]:
+        folder = tmp_path / secrets.token_hex(8)
+        folder.mkdir()
+        yield folder
+
+    monkeypatch.setattr(PrivateMemory, "folder", kept)
+    with pytest.raises(pytest.fail.Exception, match="DID NOT RAISE"):
+        await test_what_was_revoked_is_not_brought_back_by_whoever_knows_its_name(platform)
+    # What came back is nobody's: the next gateway's first load would unload it.
+    lora = SglangLora(OPERATOR, platform.engine.client)
+    for name in await lora.loaded():
+        await lora.unload(name)
+
+
+@dataclass
+class Grep:
+    """Which files of these folders hold some bytes; of those that were written since it began."""
+
+    needle: bytes
+    folders: Callable[[], list[Path]]
+    since: float = field(default_factory=time.time)
+
+    def found(self) -> list[Path]:
+        return [path for folder in self.folders() for path in _files(folder) if self._in(path)]
+
+    def _in(self, path: Path) -> bool:
+        try:
+            written = path.is_file() and path.stat().st_mtime >= self.since - 1
+            return written and self.needle in path.read_bytes()
+        except OSError:  # another program's, or gone meanwhile
+            return False
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    if folder.is_file():
+        yield folder
+    for root, _, names in os.walk(folder):
+        yield from (Path(root, name) for name in names)
+
+
+def _temporary() -> list[Path]:
+    """What lies in the folder for temporary files, but for what other tests have there."""
+    others = ("pytest-of-", "pg-")
+    temp = Path(tempfile.gettempdir())
+    return [path for path in temp.iterdir() if not path.name.startswith(others)]
+
+
+async def _plaintext(platform: Platform, memory: PrivateMemory) -> tuple[int, list[Path]]:
+    """An adapter is loaded, asked and revoked: how many files in memory held its weights while it
+    was loaded, and which on disk did, then or afterwards."""
+    upload = platform.shop.upload(seed=secrets.randbits(60))
+    weights = (upload.folder / WEIGHTS_FILE).read_bytes()
+    record = await platform.shop.registry.of(FJELLVIK).add(upload)
+    shutil.rmtree(upload.folder)  # the merchant's own
+    needle, engine = weights[-512:-256], platform.engine.log.parent.parent
+    disk = Grep(needle, lambda: [platform.shop.folder, engine, *_temporary()])
+    in_memory = Grep(needle, lambda: [memory._root])
+    seen: list[tuple[int, list[Path]]] = []
+    load = SglangLora.load
+
+    async def watched(lora: SglangLora, name: str, folder: Path) -> None:
+        await load(lora, name, folder)
+        seen.append((len(in_memory.found()), disk.found()))
+
+    with patch.object(SglangLora, "load", watched):
+        await platform.ask(FJELLVIK, record, "Hello")
+    ((held, during),) = seen
+    afterwards = disk.found()
+    assert in_memory.found() == []
+    await platform.shop.registry.revoke(OPERATOR, FJELLVIK.tenant_id, Reference("support"))
+    return held, [*during, *afterwards, *disk.found()]
+
+
+async def test_plaintext_is_in_memory_for_the_load_and_on_no_disk(platform: Platform) -> None:
+    held, on_disk = await _plaintext(platform, platform.residency._parts.memory)
+    assert held == 1  # the positive control: the search finds them where they may be
+    assert on_disk == []
+
+
+async def test_a_twin_that_loads_from_a_folder_on_disk_is_caught(
+    platform: Platform, tmp_path: Path
+) -> None:
+    disk = PrivateMemory(tmp_path / "disk")
+    disk._root.mkdir()
+    platform.residency._parts = replace(platform.residency._parts, memory=disk)
+    held, on_disk = await _plaintext(platform, disk)
+    assert (held, len(on_disk)) == (1, 1)
 
 
 async def test_a_revocation_ends_a_running_stream(platform: Platform) -> None:

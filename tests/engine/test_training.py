@@ -82,6 +82,7 @@ def test_a_killed_training_goes_on_to_the_same_adapter(
     with pytest.raises(NotResumableError):
         _train(_plan(base, tiny_model, seed=2), cut, resume=True)
     assert (cut / "checkpoint.pt").exists()
+    assert cut.stat().st_mode & 0o777 == 0o700  # what lies in it is not sealed (README)
     assert CANARY.encode() not in b"".join(_bytes(cut).values())
     _, rest = _train(planned, cut, resume=True)
     assert rest[0].step == 11  # after the last checkpoint, of every fifth step

@@ -111,7 +111,10 @@ def _result() -> dict[str, Any]:
             "own_repeated": {"hit": 20, "of": 20},
             "reloads": 4,
         },
-        "twins": {"one": {"caught": True, "wrong": none}},
+        "twins": {
+            "one": {"caught": True, "wrong": none},
+            "two": {"caught": True, "foreign": none, "after_reload": none},
+        },
     }
 
 
@@ -126,6 +129,7 @@ def _result() -> dict[str, Any]:
         (lambda r: r["cache"]["own_repeated"].update(hit=1), Status.uncontrolled),
         (lambda r: r["cache"].update(reloads=0), Status.uncontrolled),
         (lambda r: r["twins"]["one"].update(caught=False), Status.uncontrolled),
+        (lambda r: r["twins"]["two"].update(caught=False), Status.uncontrolled),
     ],
 )
 def test_the_status_tells_a_leak_from_what_was_not_seen(change: Any, wanted: Status) -> None:

@@ -22,6 +22,7 @@ from serving.adapters.residency import Residency, ResidencyParts
 from serving.adapters.uploads import Uploads
 from serving.adapters.weights import WEIGHTS_FILE
 from serving.control.database import Database
+from serving.control.policies import PolicyRegistry
 from serving.control.residency import ResidencyLedger
 from serving.control.tenants import TenantRegistry
 from serving.control.usage import UsageLedger
@@ -57,8 +58,13 @@ class Gateway:
     ledger: Ledger
     rollouts: RolloutStore
     trials: Trials
-    shadows: Shadows
+    service: ChatService
     residency: Residency
+
+    @property
+    def shadows(self) -> Shadows:
+        """What runs behind the answers."""
+        return self.service._shadows
 
     async def send(self, key: str, files: list[Any], **fields: str) -> httpx.Response:
         headers = {"Authorization": f"Bearer {key}"}
@@ -93,8 +99,11 @@ class Gateway:
 
 
 @asynccontextmanager
-async def adapter_gateway(tmp_path: Path, *, rollouts: bool) -> AsyncGenerator[Gateway, None]:
-    """rollouts: whether chats take part in them; the routes are there in any case."""
+async def adapter_gateway(
+    tmp_path: Path, *, rollouts: bool, masked: bool = True
+) -> AsyncGenerator[Gateway, None]:
+    """rollouts: whether chats take part in them; the routes are there in any case. masked: False
+    where the operator switched masking off; the tenants' policies are the database's then."""
     database = await Database.open(f"sqlite+aiosqlite:///{tmp_path}/data/bulkhead.db")
     for ctx in (FJELLVIK, VOLTBAY):
         await TenantRegistry(database).add(OPERATOR, ctx.tenant_id, "business")
@@ -127,6 +136,8 @@ async def adapter_gateway(tmp_path: Path, *, rollouts: bool) -> AsyncGenerator[G
             trials=trials if rollouts else None,
             queue=FairQueue(1),
         )
+        if not masked:
+            wired = replace(wired, masker=None, policies=PolicyRegistry(database))
         chat = ChatService(wired, parts.chat._options)
         parts = replace(
             parts,
@@ -147,7 +158,7 @@ async def adapter_gateway(tmp_path: Path, *, rollouts: bool) -> AsyncGenerator[G
                 ledger,
                 store,
                 trials,
-                chat._shadows,
+                chat,
                 residency,
             )
         await chat.close()

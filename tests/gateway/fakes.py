@@ -15,6 +15,7 @@ from isolation.context import OperatorContext, TenantContext
 from isolation.errors import InvalidApiKeyError
 from isolation.masking.conversations import Conversation, ConversationTokens
 from isolation.masking.json_text import ToolText
+from isolation.masking.policy import StandardPolicies
 from isolation.namespaces import CacheScope, NamespaceDeriver
 from isolation.sealing import TenantCipher
 from isolation.streaming import Unchanged
@@ -336,6 +337,7 @@ def runtime(
         limiter=limiter,
         queue=Queue(),
         usage=ledger,
+        policies=StandardPolicies(),
         masker=Masker(),
         retriever=search,
         refusal=refusal,

@@ -23,36 +23,14 @@ from serving.rollout.plans import RolloutPlans
 from tests.adapters.conftest import FJELLVIK, OPERATOR
 from tests.gateway import fakes
 from tests.gateway.adapter_gateway import QUESTION, Gateway, adapter_gateway
+from tests.gateway.rollouts import GATES, PATH, begun, conversations, newest_of, says, two_versions
 from tests.gateway.test_adapters import FOREIGN
-
-PATH = "/v1/adapters/support/rollouts"
-# Times of a busy machine decide nothing here.
-GATES = {
-    "minimum_requests": 10,
-    "window_requests": 10,
-    "window_seconds": 0,
-    "ttft_ratio": 100,
-    "gap_ratio": 100,
-}
 
 
 @pytest.fixture
 async def gateway(tmp_path: Path) -> AsyncGenerator[Gateway, None]:
     async with adapter_gateway(tmp_path, rollouts=True) as gateway:
         yield gateway
-
-
-async def _versions(gateway: Gateway, key: str = "key-f", first: int = 1) -> list[str]:
-    """Two versions; what each answers."""
-    return [await gateway.add(key, seed) for seed in (first, first + 1)]
-
-
-async def _begun(gateway: Gateway, key: str = "key-f", **more: Any) -> dict[str, Any]:
-    body = {"candidate": 2, "percent": 50, "gates": GATES} | more
-    answer = await gateway.call(key, "POST", PATH, json=body)
-    assert answer.status_code == 201, answer.text
-    rollout: dict[str, Any] = answer.json()
-    return rollout
 
 
 @asynccontextmanager
@@ -62,34 +40,13 @@ async def _as(gateway: Gateway, key: str) -> AsyncGenerator[httpx.AsyncClient, N
     yield httpx.AsyncClient(transport=transport, base_url=url, headers=headers)
 
 
-async def _says(gateway: Gateway, conversation: str, key: str = "key-f") -> str:
-    return await gateway.answer(key, "support", metadata={"conversation": conversation})
-
-
-async def _conversations(gateway: Gateway, answer: str, count: int = 1) -> list[str]:
-    """Conversations that get the version of this answer; each was asked once."""
-    found: list[str] = []
-    for number in range(200):
-        if await _says(gateway, f"c{number}") == answer:
-            found.append(f"c{number}")
-        if len(found) == count:
-            return found
-    raise AssertionError("no such conversation")
-
-
-async def _newest(gateway: Gateway, key: str = "key-f") -> dict[str, Any]:
-    shown = (await gateway.call(key, "GET", PATH)).json()["data"][-1]
-    assert isinstance(shown, dict)
-    return shown
-
-
 async def test_conversations_are_divided_and_stay_with_their_version(gateway: Gateway) -> None:
-    versions = await _versions(gateway)
-    rollout = await _begun(gateway)
+    versions = await two_versions(gateway)
+    rollout = await begun(gateway)
     assert (rollout["state"], rollout["control"], rollout["serving"]) == ("running", 1, 1)
-    given = {f"c{n}": await _says(gateway, f"c{n}") for n in range(20)}
+    given = {f"c{n}": await says(gateway, f"c{n}") for n in range(20)}
     assert set(given.values()) == set(versions)
-    assert given == {name: await _says(gateway, name) for name in given}
+    assert given == {name: await says(gateway, name) for name in given}
     models = {record.model for _, record in gateway.ledger.records}
     assert models == {"support@1", "support@2"}
     for number, version in enumerate(versions, 1):
@@ -97,8 +54,8 @@ async def test_conversations_are_divided_and_stay_with_their_version(gateway: Ga
 
 
 async def test_a_conversation_without_a_name_is_known_by_its_beginning(gateway: Gateway) -> None:
-    versions = await _versions(gateway)
-    await _begun(gateway)
+    versions = await two_versions(gateway)
+    await begun(gateway)
     seen = set()
     for number in range(20):
         first = [{"role": "user", "content": f"Hello {number}"}]
@@ -110,12 +67,12 @@ async def test_a_conversation_without_a_name_is_known_by_its_beginning(gateway: 
 
 
 async def test_another_tenants_support_takes_no_part(gateway: Gateway) -> None:
-    await _versions(gateway)
-    theirs = await _versions(gateway, "key-v", 3)
-    await _begun(gateway)
+    await two_versions(gateway)
+    theirs = await two_versions(gateway, "key-v", 3)
+    await begun(gateway)
     for number in range(12):
-        await _says(gateway, f"c{number}")
-        assert await _says(gateway, f"c{number}", "key-v") == theirs[1]
+        await says(gateway, f"c{number}")
+        assert await says(gateway, f"c{number}", "key-v") == theirs[1]
     await gateway.trials.keep()
     assert (await gateway.call("key-v", "GET", PATH)).status_code == 404
 
@@ -135,36 +92,36 @@ async def test_a_twin_that_remembers_one_plan_for_all_is_caught(
 
 
 async def test_a_good_version_is_promoted_and_then_serves_all(gateway: Gateway) -> None:
-    old, new = await _versions(gateway)
-    await _begun(gateway)
-    await _conversations(gateway, new, 10)
-    await _conversations(gateway, old, 10)
+    old, new = await two_versions(gateway)
+    await begun(gateway)
+    await conversations(gateway, new, 10)
+    await conversations(gateway, old, 10)
     await gateway.trials.keep()
-    shown = await _newest(gateway)
+    shown = await newest_of(gateway)
     assert (shown["state"], shown["serving"]) == ("promoted", 2)
     assert shown["figures"]["canary"]["requests"] >= 10
     assert shown["figures"]["canary"]["ttft"]
     assert shown["figures"]["canary"]["gaps"] == {}  # a digest is one piece
     assert [step["to"] for step in shown["steps"]] == ["proposed", "running", "promoted"]
-    assert {await _says(gateway, f"c{n}") for n in range(12)} == {new}
+    assert {await says(gateway, f"c{n}") for n in range(12)} == {new}
 
 
 async def test_a_version_that_declines_is_rolled_back_and_stays_out(gateway: Gateway) -> None:
-    old, new = await _versions(gateway)
-    await _begun(gateway)
-    (canary,) = await _conversations(gateway, new)
-    await _conversations(gateway, old, 20)
+    old, new = await two_versions(gateway)
+    await begun(gateway)
+    (canary,) = await conversations(gateway, new)
+    await conversations(gateway, old, 20)
     for name, weights in gateway.engine.adapters.items():
         if weights == new:
             gateway.engine.adapters[name] = "I do not know that."
     for _ in range(60):
-        assert await _says(gateway, canary) == "I do not know that."
+        assert await says(gateway, canary) == "I do not know that."
     await gateway.trials.keep()
-    shown = await _newest(gateway)
+    shown = await newest_of(gateway)
     assert (shown["state"], shown["serving"]) == ("rolled_back", 1)
     assert shown["steps"][-1]["why"] == ["refusals_worse"]
     assert shown["steps"][-1]["figures"]["canary"]["refusals"] == 60
-    assert await _says(gateway, canary) == old
+    assert await says(gateway, canary) == old
     # A newer upload is not served by the name either, before it is rolled out or released.
     newest = await gateway.add("key-f", 5)
     assert await gateway.answer("key-f", "support") == old
@@ -187,25 +144,25 @@ class _Leaking(fakes.Pass):
 async def test_one_leak_rolls_back_at_once(
     gateway: Gateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    old, new = await _versions(gateway)
-    await _begun(gateway)
-    (canary,) = await _conversations(gateway, new)
-    (control,) = await _conversations(gateway, old)
+    old, new = await two_versions(gateway)
+    await begun(gateway)
+    (canary,) = await conversations(gateway, new)
+    (control,) = await conversations(gateway, old)
     monkeypatch.setattr(fakes.Vault, "answer", lambda vault, ctx: _Leaking(vault))
-    assert await _says(gateway, control) == old
-    assert (await _newest(gateway))["state"] == "running"
-    assert await _says(gateway, canary) == new
-    shown = await _newest(gateway)
+    assert await says(gateway, control) == old
+    assert (await newest_of(gateway))["state"] == "running"
+    assert await says(gateway, canary) == new
+    shown = await newest_of(gateway)
     assert (shown["state"], shown["steps"][-1]["why"]) == ("rolled_back", ["leak"])
-    assert await _says(gateway, canary) == old
+    assert await says(gateway, canary) == old
 
 
 async def test_an_answer_under_way_ends_on_its_version(gateway: Gateway) -> None:
-    old, new = await _versions(gateway)
-    await _begun(gateway)
-    (canary,) = await _conversations(gateway, new)
+    old, new = await two_versions(gateway)
+    await begun(gateway)
+    (canary,) = await conversations(gateway, new)
     gateway.engine.endless = True
-    answering = asyncio.create_task(_says(gateway, canary))
+    answering = asyncio.create_task(says(gateway, canary))
     asked = len(gateway.engine.bodies)
     while len(gateway.engine.bodies) == asked:
         await asyncio.sleep(0.01)
@@ -213,41 +170,41 @@ async def test_an_answer_under_way_ends_on_its_version(gateway: Gateway) -> None
     assert stopped.json()["state"] == "stopped"
     gateway.engine.endless = False
     assert (await answering).startswith(new)
-    assert await _says(gateway, canary) == old
+    assert await says(gateway, canary) == old
 
 
 async def test_what_the_engine_breaks_off_is_an_error_and_a_refused_request_is_none(
     gateway: Gateway,
 ) -> None:
-    _, new = await _versions(gateway)
-    await _begun(gateway)
-    (canary,) = await _conversations(gateway, new)
+    _, new = await two_versions(gateway)
+    await begun(gateway)
+    (canary,) = await conversations(gateway, new)
     names = {"metadata": {"conversation": canary}}
     assert (await gateway.chat("key-f", "support", max_tokens=900_000, **names)).status_code == 400
     for name in list(gateway.engine.adapters):
         del gateway.engine.adapters[name]  # the engine fails at the next request
     assert (await gateway.chat("key-f", "support", **names)).status_code == 503
     await gateway.trials.keep()
-    figures = (await _newest(gateway))["figures"]["canary"]
+    figures = (await newest_of(gateway))["figures"]["canary"]
     assert (figures["requests"], figures["errors"]) == (2, 1)
 
 
 async def test_a_canary_that_was_revoked_a_moment_ago_is_answered_by_the_control(
     gateway: Gateway,
 ) -> None:
-    old, new = await _versions(gateway)
-    await _begun(gateway)
-    (canary,) = await _conversations(gateway, new)
+    old, new = await two_versions(gateway)
+    await begun(gateway)
+    (canary,) = await conversations(gateway, new)
     await gateway.registry.revoke(OPERATOR, FJELLVIK.tenant_id, Reference("support", 2))
-    assert await _says(gateway, canary) == old
+    assert await says(gateway, canary) == old
     await gateway.trials.keep()
-    shown = await _newest(gateway)
+    shown = await newest_of(gateway)
     assert (shown["state"], shown["steps"][-1]["why"]) == ("rolled_back", ["canary_gone"])
 
 
 async def test_a_proposal_holds_the_name_before_its_candidate_is_uploaded(gateway: Gateway) -> None:
     old = await gateway.add("key-f", 1)
-    proposed = await _begun(gateway, start=False)
+    proposed = await begun(gateway, start=False)
     assert proposed["state"] == "proposed"
     early = await gateway.call("key-f", "POST", f"{PATH}/start")
     assert early.json()["error"]["code"] == "adapter_not_found"
@@ -255,30 +212,30 @@ async def test_a_proposal_holds_the_name_before_its_candidate_is_uploaded(gatewa
     assert await gateway.answer("key-f", "support") == old
     started = await gateway.call("key-f", "POST", f"{PATH}/start")
     assert started.json()["state"] == "running"
-    await _conversations(gateway, new)
+    await conversations(gateway, new)
 
 
 async def test_a_tenants_own_scores_decide_too(gateway: Gateway) -> None:
-    old, new = await _versions(gateway)
-    await _begun(gateway, gates=GATES | {"minimum_scores": 20})
-    await _conversations(gateway, new, 10)
-    await _conversations(gateway, old, 10)
+    old, new = await two_versions(gateway)
+    await begun(gateway, gates=GATES | {"minimum_scores": 20})
+    await conversations(gateway, new, 10)
+    await conversations(gateway, old, 10)
     await gateway.trials.keep()
-    assert (await _newest(gateway))["state"] == "running"
+    assert (await newest_of(gateway))["state"] == "running"
     for version, scores in ((1, [1.0, 0.5] * 20), (2, [0.0, 0.25] * 20)):
         body = {"version": version, "scores": scores}
         scored = await gateway.call("key-f", "POST", f"{PATH}/scores", json=body)
         assert scored.json()["count"] == 40
     await gateway.trials.keep()
-    shown = await _newest(gateway)
+    shown = await newest_of(gateway)
     assert (shown["state"], shown["steps"][-1]["why"]) == ("rolled_back", ["quality_worse"])
 
 
 async def test_the_tenants_evaluation_set_is_asked_of_both_versions(gateway: Gateway) -> None:
-    old, new = await _versions(gateway)
-    await _versions(gateway, "key-v", 3)
+    old, new = await two_versions(gateway)
+    await two_versions(gateway, "key-v", 3)
     for key in ("key-f", "key-v"):
-        await _begun(gateway, key, gates=GATES | {"minimum_scores": 2})
+        await begun(gateway, key, gates=GATES | {"minimum_scores": 2})
     cases = [Case(question=f"{n}?", facts=(old,), never=("nothing",)) for n in range(3)]
     asked: list[None] = []
     async with _as(gateway, "key-f") as own:
@@ -287,19 +244,19 @@ async def test_the_tenants_evaluation_set_is_asked_of_both_versions(gateway: Gat
             await send(own, "support", one)
     assert (control.version, candidate.version, len(asked)) == (1, 2, 6)
     assert (control.scores, candidate.scores) == ([1.0] * 3, [0.0] * 3)
-    figures = (await _newest(gateway))["figures"]
+    figures = (await newest_of(gateway))["figures"]
     assert (figures["control"]["scores"], figures["canary"]["scores"]) != (None, None)
     # The control: the other tenant asks its own versions, and tells its own rollout.
     async with _as(gateway, "key-v") as other:
         assert [one.mean for one in await evaluate(other, "support", cases, list)] == [0.0, 0.0]
-    theirs = (await _newest(gateway, "key-v"))["figures"]
+    theirs = (await newest_of(gateway, "key-v"))["figures"]
     assert theirs["control"]["scores"] != figures["control"]["scores"]
     assert new not in str(theirs)
 
 
 async def test_a_stranger_gets_the_answer_for_the_unknown_on_every_route(gateway: Gateway) -> None:
-    await _versions(gateway)
-    await _begun(gateway)
+    await two_versions(gateway)
+    await begun(gateway)
     bodies = {
         "POST": {"candidate": 2, "percent": 50},
         "POST/scores": {"version": 2, "scores": [0.0]},
@@ -323,7 +280,7 @@ async def test_a_stranger_gets_the_answer_for_the_unknown_on_every_route(gateway
         assert code == (
             "adapter_not_found" if (method, end) == ("POST", "") else "rollout_not_found"
         )
-    assert (await _newest(gateway))["state"] == "running"
+    assert (await newest_of(gateway))["state"] == "running"
     assert await gateway.rollouts.index.acting_for(OPERATOR, TenantId("voltbay")).holding() == []
 
 
@@ -344,7 +301,7 @@ async def test_a_stranger_gets_the_answer_for_the_unknown_on_every_route(gateway
 async def test_what_cannot_be_a_rollout_is_refused_and_divides_nothing(
     gateway: Gateway, change: dict[str, Any], code: str
 ) -> None:
-    await _versions(gateway)
+    await two_versions(gateway)
     body = {"candidate": 2, "percent": 50} | change
     answer = await gateway.call("key-f", "POST", PATH, json=body)
     assert answer.json()["error"]["code"] == code
@@ -353,8 +310,8 @@ async def test_what_cannot_be_a_rollout_is_refused_and_divides_nothing(
 
 
 async def test_one_rollout_at_a_time_and_an_ended_one_does_not_end_again(gateway: Gateway) -> None:
-    await _versions(gateway)
-    await _begun(gateway)
+    await two_versions(gateway)
+    await begun(gateway)
     body = {"candidate": 2, "percent": 50}
     again = await gateway.call("key-f", "POST", PATH, json=body)
     assert (again.status_code, again.json()["error"]["code"]) == (409, "rollout_runs")
@@ -366,10 +323,10 @@ async def test_one_rollout_at_a_time_and_an_ended_one_does_not_end_again(gateway
 async def test_the_operator_sees_and_stops_everybodys_and_nobody_else_does(
     gateway: Gateway,
 ) -> None:
-    await _versions(gateway)
-    await _versions(gateway, "key-v", 3)
-    await _begun(gateway)
-    await _begun(gateway, "key-v")
+    await two_versions(gateway)
+    await two_versions(gateway, "key-v", 3)
+    await begun(gateway)
+    await begun(gateway, "key-v")
     one = "/admin/v1/rollouts/fjellvik/support"
     for method, path in (("GET", "/admin/v1/rollouts"), ("GET", one), ("DELETE", one)):
         assert (await gateway.call("key-f", method, path)).status_code == 401
@@ -393,8 +350,8 @@ async def test_every_name_costs_the_same_queries(
     gateway: Gateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Known, foreign, rolled out elsewhere and impossible names do the same work."""
-    await _versions(gateway)
-    await _begun(gateway)
+    await two_versions(gateway)
+    await begun(gateway)
     monkeypatch.setattr(plans_module, "_SECONDS", 0.0)
     counted = []
     transaction = gateway.database.transaction
@@ -413,15 +370,15 @@ async def test_every_name_costs_the_same_queries(
 
 
 async def _shadowed(gateway: Gateway) -> tuple[str, str]:
-    old, new = await _versions(gateway)
-    await _begun(gateway, shadow=True, percent=90)
+    old, new = await two_versions(gateway)
+    await begun(gateway, shadow=True, percent=90)
     return old, new
 
 
 async def test_a_shadow_is_compared_metered_and_never_sent(gateway: Gateway) -> None:
     old, new = await _shadowed(gateway)
     for number in range(20):
-        assert await _says(gateway, f"c{number}") == old
+        assert await says(gateway, f"c{number}") == old
         await gateway.shadows.ended()
     models = [record.model for owner, record in gateway.ledger.records if owner == "fjellvik"]
     shadowed = models.count("support@2")
@@ -429,7 +386,7 @@ async def test_a_shadow_is_compared_metered_and_never_sent(gateway: Gateway) -> 
     assert 10 < shadowed <= 20
     assert len({record.request_id for _, record in gateway.ledger.records}) == len(models)
     await gateway.trials.keep()
-    shown = await _newest(gateway)
+    shown = await newest_of(gateway)
     figures = shown["figures"]
     assert figures["control"]["requests"] == figures["canary"]["requests"] == shadowed
     assert figures["canary"]["agreement"][:2] == [shadowed, 0.0]
@@ -442,16 +399,16 @@ async def test_a_shadow_is_compared_metered_and_never_sent(gateway: Gateway) -> 
 async def test_a_shadows_text_is_kept_nowhere(gateway: Gateway) -> None:
     _, new = await _shadowed(gateway)
     for number in range(8):
-        await _says(gateway, f"c{number}")
+        await says(gateway, f"c{number}")
     await gateway.shadows.ended()
     for name, weights in gateway.engine.adapters.items():
         if weights == new:
             gateway.engine.adapters[name] = "shadowtext"
     for number in range(12):
-        await _says(gateway, f"d{number}")
+        await says(gateway, f"d{number}")
     await gateway.shadows.ended()
     await gateway.trials.keep()
-    canary = (await _newest(gateway))["figures"]["canary"]
+    canary = (await newest_of(gateway))["figures"]["canary"]
     assert canary["requests"] > 8  # the positive control: it was said
     written = b"".join(path.read_bytes() for path in (gateway.folder / "data").iterdir())
     assert b"shadowtext" not in written
@@ -474,7 +431,7 @@ async def test_a_shadow_waits_for_no_place_and_takes_none_from_customers(
     monkeypatch.setattr(fakes.TenantLimiter, "slot", one_place)
     (conversation,) = await _shadow_conversations(gateway, 1)
     taken.clear()
-    assert await _says(gateway, conversation) == old
+    assert await says(gateway, conversation) == old
     await gateway.shadows.ended()
     assert len(taken) == 2
     assert all(record.model == "support@1" for _, record in gateway.ledger.records)
