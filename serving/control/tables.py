@@ -147,6 +147,7 @@ class UsageRow(Base):
     kv_token_seconds: Mapped[float | None]
     computed_tokens: Mapped[int | None]
     peak_kv_tokens: Mapped[int | None]
+    preemptions: Mapped[int | None]
     retractions: Mapped[int | None]
     worker_type: Mapped[str | None] = mapped_column(String(64))
 

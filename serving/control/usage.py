@@ -140,6 +140,7 @@ _COSTS = (
     "kv_token_seconds",
     "computed_tokens",
     "peak_kv_tokens",
+    "preemptions",
     "retractions",
     "worker_type",
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from serving.engine_plugin import hooks, steps
+from serving.engine_plugin import hooks, preemptions, steps
 from serving.engine_plugin.ledger import Ledger
 
 _SCHEDULER = "sglang.srt.managers.scheduler.Scheduler"
@@ -22,6 +22,7 @@ def register() -> None:
         MissingTargetError: this SGLang lacks a place.
     """
     steps.register()
+    preemptions.register()
     hooks.around(f"{_SCHEDULER}.get_output_streamer_class", ("self",), _metered_streamer)
     hooks.around(f"{_SCHEDULER}.send_abort_output", ("self", "abort_req", "req"), _abort_with_cost)
     hooks.around(f"{_TOKENIZER}._handle_batch_output", ("self", "recv_obj"), _take_costs)
@@ -51,7 +52,7 @@ def _cost(request: Any) -> dict[str, Any]:
     return steps.watch_of(request).report(
         steps.meter.clock(),
         cached_tokens=request.cached_tokens,
-        retractions=request.retraction_count,
+        **preemptions.counts(request),
         worker_type=_worker_type(),
     )
 

@@ -19,7 +19,8 @@ class Cost:
     """One request's. Seconds, tokens, and slots times seconds.
 
     prefill_seconds, decode_seconds: how long it was in each phase, other requests' work included.
-    busy_seconds: its share of the steps that it was in.
+    busy_seconds: its share of the steps that it was in. preemptions: how often it gave way to a
+    request of a higher priority. retractions: how often it did because the pool was full.
     """
 
     queue_seconds: float = 0.0
@@ -30,6 +31,7 @@ class Cost:
     computed_tokens: int = 0
     peak_kv_tokens: int = 0
     kv_token_seconds: float = 0.0
+    preemptions: int = 0
     retractions: int = 0
     worker_type: str = ""
 

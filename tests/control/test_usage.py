@@ -8,9 +8,11 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from sqlalchemy import select
 
 from isolation.testing.contexts import operator_for_tests, tenant_for_tests
 from serving.control.database import Database
+from serving.control.tables import UsageRow
 from serving.control.usage import UsageLedger, UsageTotals
 from serving.engine_plugin.stopwatch import Cost
 from serving.metering.usage import UsageRecord
@@ -61,6 +63,17 @@ async def test_what_the_engine_said_a_request_cost_is_kept(ledger: UsageLedger) 
     await ledger.of(FJELLVIK).record(record_of("f2"))  # of an engine that could not say
     await ledger.flushed()
     assert (await ledger.of(FJELLVIK).totals(LONG_AGO)).engine_seconds == 1.5
+
+
+async def test_preemptions_and_retractions_are_kept_apart(
+    ledger: UsageLedger, database: Database
+) -> None:
+    cost = Cost(preemptions=1, retractions=2)
+    await ledger.of(FJELLVIK).record(replace(record_of("f1"), cost=cost))
+    await ledger.flushed()
+    async with database.transaction() as session:
+        rows = await session.execute(select(UsageRow.preemptions, UsageRow.retractions))
+        assert rows.all() == [(1, 2)]
 
 
 async def test_what_lies_before_the_period_does_not_count(ledger: UsageLedger) -> None:

@@ -11,9 +11,11 @@ from typing import Any
 
 import pytest
 
+from isolation.policy import TIERS
 from isolation.testing.contexts import tenant_for_tests
 from serving.engine.client import EngineClient, Job
 from serving.engine_plugin.stopwatch import Cost, RequestWatch, Row, StepMeter
+from serving.settings import Settings
 from tests.engine.wire import Wire, new_namespace
 
 FJELLVIK, VOLTBAY = tenant_for_tests("fjellvik"), tenant_for_tests("voltbay")
@@ -163,3 +165,24 @@ async def test_a_cost_is_told_once_and_only_to_who_may_ask(engine: EngineClient)
     claims = wire.claims(body, route="POST /bulkhead/v1/settle")
     status, _ = await wire.send("POST /bulkhead/v1/settle", body, wire.signed(claims))
     assert status == 403
+
+
+@pytest.mark.engine
+@pytest.mark.asyncio(loop_scope="session")
+@pytest.mark.parametrize(("above", "preempted"), [(10, 0), (11, 1)])
+async def test_a_request_that_gives_way_to_an_urgent_one_says_so_in_its_last_chunk(
+    engine: EngineClient, above: int, preempted: int
+) -> None:
+    """SGLang preempts for a priority that is more than 10 higher; tiers differ by less."""
+    assert max(tier.priority for tier in TIERS.values()) <= 10
+    wire, places = Wire(engine), Settings().engine_slots
+    jobs = [_job(10, 80) for _ in range(places)]
+    running = [asyncio.create_task(_run(engine, FJELLVIK, job)) for job in jobs]
+    while await wire.running() < places:
+        await asyncio.sleep(0.02)
+    priority = FJELLVIK.tier.priority + above
+    status, _ = await wire.chat(wire.body(priority=priority), priority=priority)
+    costs = await asyncio.gather(*running)
+    assert status == 200
+    assert sorted(cost.preemptions for cost in costs)[-2:] == [0, preempted]
+    assert not any(cost.retractions for cost in costs)

@@ -15,24 +15,21 @@ from serving.settings import Settings
 pytestmark = pytest.mark.engine
 
 _HERE = Path(__file__).parent
-# The engine's own packages first; pytest and hypothesis, which it lacks, from ours.
-_RUN = "import sys; sys.path.append(sys.argv.pop(1)); import pytest; sys.exit(pytest.main())"
+# Parts of SGLang by themselves; and a worker's whole scheduler, with all hooks in force.
+_GROUPS = ("inside_*.py", "scheduler_*.py")
 
 
 def test_inside_the_engines_environment() -> None:
-    """All in one process: SGLang's import takes most of the time."""
+    """All from one process: SGLang's import takes most of the time."""
     prepared(Settings(), Model.tiny)
+    # pytest and hypothesis, which the engine's environment lacks.
     ours = str(Path(pytest.__file__).parent.parent)
-    options = ["-q", "-p", "no:cacheprovider", "-o", "filterwarnings=default", "-o", "addopts="]
-    files = sorted(str(path) for path in _HERE.glob("inside/inside_*.py"))
-    assert files
-    arguments = [*options, "--import-mode=importlib", *files]
     result = subprocess.run(
-        [str(python(Settings().engine_venv)), "-c", _RUN, ours, *arguments],
+        [str(python(Settings().engine_venv)), str(_HERE / "inside" / "run.py"), ours, *_GROUPS],
         cwd=_HERE.parent.parent,
         env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": "."},
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=400,
     )
     assert result.returncode == 0, result.stdout[-6_000:] + result.stderr[-2_000:]

@@ -1,4 +1,7 @@
-"""What stays in the engine of a tenant's KV, read from its pool."""
+"""What stays in the engine of a tenant's KV, read from its pool through the operator's route.
+
+`inside/scheduler_state.py` reads every slot that a tenant was given, at the moment of its release.
+"""
 
 from __future__ import annotations
 
@@ -43,6 +46,12 @@ async def _dirty(wire: Wire) -> int:
 async def _resident(wire: Wire, account: str) -> int:
     _, answer = await wire.open("GET /bulkhead/v1/accounts")
     return int(answer["ranks"][0]["accounts"].get(account, {"resident": 0})["resident"])
+
+
+async def _tokens(wire: Wire) -> int:
+    """Of the whole pool."""
+    _, answer = await wire.open("GET /bulkhead/v1/accounts")
+    return int(answer["ranks"][0]["tokens"])
 
 
 async def _flush(wire: Wire) -> None:
@@ -92,17 +101,50 @@ async def test_an_aborted_request_leaves_zeros(wire: Wire) -> None:
     await _flush(wire)
 
 
-async def test_what_another_tenant_evicts_is_zeroed(wire: Wire) -> None:
-    """Evicted by a flood: the slots that the flood did not take at once hold zeros."""
+async def test_a_flood_beyond_the_pool_takes_from_itself_and_from_who_is_above_its_share(
+    wire: Wire,
+) -> None:
+    """What it does to anybody on SGLang as it is shows `test_stock_twin`."""
     await _flush(wire)  # what other tests left would be evicted instead
+    quiet = Chat(wire, account="d" * 32)
+    await quiet.turn(_question(400)["messages"])
     victim, light = wire.body(**_question(400)), KvPolicy(weight=0.01)
     assert (await wire.chat(victim, account="b" * 32, policy=light))[0] == 200
     held = await _resident(wire, "b" * 32)
     assert held > 400
+    flooded = 0
     for _ in range(14):
-        assert (await wire.chat(wire.body(**_question(500)), account="c" * 32))[0] == 200
+        status, answer = await wire.chat(wire.body(**_question(500)), account="c" * 32)
+        assert status == 200
+        flooded += answer["usage"]["prompt_tokens"]
+        # Evicted slots that the flood did not take at once hold zeros.
         assert await _dirty(wire) == 0
+    assert flooded > await _tokens(wire)
+    # The control: there was an eviction, and it took another tenant's prefix.
     assert await _resident(wire, "b" * 32) < held
+    known = quiet.prompt_tokens
+    assert await quiet.turn(_question(5)["messages"]) >= known - 1
+
+
+class Chat:
+    """One tenant's conversation."""
+
+    def __init__(self, wire: Wire, account: str) -> None:
+        self._wire, self._account = wire, account
+        self._namespace = new_namespace()
+        self._messages: list[dict[str, str]] = []
+        self.prompt_tokens = 0
+
+    async def turn(self, more: list[dict[str, str]]) -> int:
+        """Ask; how many tokens of the prompt were cached."""
+        self._messages += more
+        body = self._wire.body(messages=self._messages, cache_salt=self._namespace)
+        status, answer = await self._wire.chat(body, account=self._account)
+        assert status == 200
+        said = answer["choices"][0]["message"]["content"]
+        self._messages.append({"role": "assistant", "content": said})
+        self.prompt_tokens = answer["usage"]["prompt_tokens"]
+        return int(answer["usage"]["prompt_tokens_details"]["cached_tokens"])
 
 
 async def test_a_purged_tenant_leaves_nothing_and_the_others_stay(engine: EngineClient) -> None:
@@ -124,6 +166,8 @@ async def test_a_purged_tenant_leaves_nothing_and_the_others_stay(engine: Engine
     running = asyncio.create_task(_drained(engine.of(gone, namespaces[gone]), endless))
     while await wire.running() == 0:
         await asyncio.sleep(0.05)
+    # The control: prefixes and a running request are there.
+    assert await _resident(wire, signer.account(gone.tenant_id)) > 100
     await engine.purge(operator_for_tests(), gone.tenant_id)
     assert await _resident(wire, signer.account(gone.tenant_id)) == 0
     assert await wire.running() == 0
@@ -150,6 +194,7 @@ async def test_retracted_requests_leave_zeros_and_are_counted(changed_engine: En
     changes = [_question(100, max_tokens=40, ignore_eos=True) for _ in range(4)]
     costs = await asyncio.gather(*(_cost_of(wire, change) for change in changes))
     assert any(cost["retractions"] for cost in costs)
+    assert not any(cost["preemptions"] for cost in costs)
     assert await _dirty(wire) == 0
 
 
