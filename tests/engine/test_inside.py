@@ -10,11 +10,13 @@ import pytest
 
 from serving.cli.engine import Model, prepared
 from serving.engine.install import python
+from serving.engine_plugin.cpu import PLATFORM
 from serving.settings import Settings
 
 pytestmark = pytest.mark.engine
 
 _HERE = Path(__file__).parent
+_AS_THE_LAUNCHER = {"BULKHEAD_ENGINE_DEVICE": "cpu", "SGLANG_PLATFORM": PLATFORM}
 # The engine's own packages first; pytest and hypothesis, which it lacks, from ours.
 _RUN = "import sys; sys.path.append(sys.argv.pop(1)); import pytest; sys.exit(pytest.main())"
 
@@ -30,7 +32,7 @@ def test_inside_the_engines_environment() -> None:
     result = subprocess.run(
         [str(python(Settings().engine_venv)), "-c", _RUN, ours, *arguments],
         cwd=_HERE.parent.parent,
-        env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": "."},
+        env=os.environ | _AS_THE_LAUNCHER | {"OMP_NUM_THREADS": "1", "PYTHONPATH": "."},
         capture_output=True,
         text=True,
         timeout=300,
