@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import subprocess
 import sys
 import tempfile
 from dataclasses import replace
@@ -18,12 +19,15 @@ from evals.performance import prefix, tenants
 from evals.report import write
 from serving.cli.engine import Model, prepared, worker_of
 from serving.cli.output import note
+from serving.engine.install import python
 from serving.engine.launch import Worker
+from serving.errors import StartupError
 from serving.settings import load_settings
 
 # Two engines share the card.
 _SHARE = ("--mem-fraction-static", "0.4")
 _SLOTS = 64
+_SEES_A_CARD = "import sys, torch; sys.exit(not torch.cuda.is_available())"
 
 
 def main(arguments: list[str]) -> int:
@@ -40,6 +44,8 @@ def main(arguments: list[str]) -> int:
     with tempfile.TemporaryDirectory() as folder:
         model = model_of(options.shape, tokenizer, Path(folder) / "model")
         worker = replace(worker_of(settings, model), lora=None, slots=_SLOTS, arguments=LOAD)
+        if worker.device == "cuda":
+            _require_card(worker.engine)
         result = {"shape": options.shape.value, "device": worker.device, "backends": {}}
         for backend in options.backend or ["default"]:
             note(f"attention backend: {backend}")
@@ -47,6 +53,19 @@ def main(arguments: list[str]) -> int:
             # After each: a backend that fails leaves the earlier ones' figures.
             write(options.out, result)
     return 0
+
+
+def _require_card(engine: Path) -> None:
+    """See that the driver is new enough, before two engines fail at their start.
+
+    Raises:
+        StartupError: it is not.
+    """
+    if subprocess.run([str(python(engine)), "-c", _SEES_A_CARD], check=False).returncode:
+        raise StartupError(
+            "nvidia-smi shows a card, and the engine's PyTorch cannot use it: the driver is older "
+            "than the CUDA that SGLang 0.5.23 wants. See docs/results-gpu.md."
+        )
 
 
 async def _measured(worker: Worker, backend: str, options: argparse.Namespace) -> dict[str, Any]:

@@ -1,4 +1,5 @@
-"""The plain way to run SGLang on a CPU, as a baseline: its flags, its shims, nothing of ours."""
+"""The plain way to run SGLang on a CPU, as a baseline: its flags, SGLang's kernels, nothing of ours
+but the platform without which it does not start."""
 
 from __future__ import annotations
 

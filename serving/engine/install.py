@@ -2,12 +2,12 @@
 
 Its dependencies fit neither the gateway's nor each other without care: on a CPU, SGLang's own pins
 would bring gigabytes of CUDA, so it is installed without them and `recipes/` names what it needs.
+What is installed stands in `pins`.
 """
 
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import json
 import shutil
 import subprocess
@@ -16,21 +16,15 @@ import venv
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, distribution
-from importlib.resources import files
 from pathlib import Path
-from typing import Literal
 from urllib.parse import unquote, urlsplit
 
+from serving.engine import pins
+from serving.engine.pins import Device
 from serving.engine.steps import StepFailedError, run_step
 
-Device = Literal["cpu", "cuda"]
 Progress = Callable[[str], None]
 
-SGLANG = "sglang==0.5.23"
-_CPU_WHEELS = (SGLANG, "torchvision==0.28.0")
-_CPU_TORCH = "torch==2.13.0"
-# `bulkhead adapter train` needs them; the CPU's recipe has them among SGLang's libraries.
-_CUDA_TRAINING = ("peft==0.21.2", "accelerate==1.15.0")
 _DISTRIBUTION = "bulkhead-rag"
 _STAMP = "bulkhead-installed.json"
 _NEEDED_BYTES: dict[Device, int] = {"cpu": 5_000_000_000, "cuda": 16_000_000_000}
@@ -79,20 +73,7 @@ def python(folder: Path) -> Path:
 
 def _steps(device: Device) -> list[tuple[str, list[str]]]:
     plugin = ("Bulkhead's plugin", ["--no-deps", *_this_distribution()])
-    if device == "cuda":
-        return [
-            ("SGLang for CUDA (several gigabytes)", [SGLANG]),
-            ("PEFT", ["--no-deps", *_CUDA_TRAINING]),
-            plugin,
-        ]
-    recipes = files("serving.engine") / "recipes"
-    constraints = ["-c", str(recipes / "cpu-constraints.txt")]
-    return [
-        ("torch (200 MB)", [_CPU_TORCH, *constraints]),
-        ("libraries (700 MB)", ["-r", str(recipes / "cpu-requirements.txt"), *constraints]),
-        ("SGLang", ["--no-deps", *_CPU_WHEELS]),
-        plugin,
-    ]
+    return [*pins.steps(device), plugin]
 
 
 def _this_distribution() -> list[str]:
@@ -110,14 +91,7 @@ def _this_distribution() -> list[str]:
 
 def _digest(device: Device) -> str:
     """Changes when what must be installed changes."""
-    recipes = files("serving.engine") / "recipes"
-    digest = hashlib.sha256()
-    for name in ("cpu-requirements.txt", "cpu-constraints.txt"):
-        digest.update((recipes / name).read_bytes())
-    pins = [device, *_CPU_WHEELS, _CPU_TORCH, *_this_distribution(), sys.version.split()[0]]
-    pins += _CUDA_TRAINING if device == "cuda" else ()
-    digest.update(json.dumps(pins).encode())
-    return digest.hexdigest()
+    return pins.digest(device, *_this_distribution(), sys.version.split()[0])
 
 
 def _check_space(folder: Path, needed: int) -> None:

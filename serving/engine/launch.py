@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Literal
 
 from serving.engine.client import KEEP_ALIVE_SECONDS
-from serving.engine.install import Device, python
+from serving.engine.install import python
+from serving.engine.pins import Device
 from serving.engine_plugin.budgets import BACKEND
 from serving.engine_plugin.chunks import SHARED
-from serving.engine_plugin.cpu import KERNELS
+from serving.engine_plugin.cpu import KERNELS, PLATFORM
 from serving.engine_plugin.lora_scrub import SCRUBS
 from serving.errors import StartupError
 from serving.key_files import write_private
@@ -42,7 +43,11 @@ Kernels = Literal["int8", "float32", "stock"]
 LORA_MODULES = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 _LOWEST_PORT, _PORTS = 20_000, 12_000
 # What a worker needs of this process's environment; the platform's own secrets are not in it.
-_PASSED_ON = ("PATH", "HOME", "LANG", "TMPDIR", "CUDA_VISIBLE_DEVICES", "LD_LIBRARY_PATH")
+_PASSED_ON = (
+    *("PATH", "HOME", "LANG", "TMPDIR", "CUDA_VISIBLE_DEVICES", "LD_LIBRARY_PATH"),
+    # Some attention kernels are compiled when they are first needed.
+    *("CUDA_HOME", "CUDA_PATH", "CC", "CXX"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +162,9 @@ def free_port() -> int:
 
 def _environment(worker: Worker) -> dict[str, str]:
     kept = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
+    # Where ninja is, which compiles them.
+    tools = str(python(worker.engine).parent)
+    kept["PATH"] = os.pathsep.join(filter(None, (tools, kept.get("PATH"))))
     kept |= {"HF_HUB_OFFLINE": "1", "BULKHEAD_ENGINE_DEVICE": worker.device}
     kept[KERNELS] = worker.kernels
     kept[SHARED] = str(worker.shared_chunk)
@@ -164,6 +172,8 @@ def _environment(worker: Worker) -> dict[str, str]:
     # The side that keeps a connection longer must be the server, else a request meets its closing.
     kept["SGLANG_TIMEOUT_KEEP_ALIVE"] = str(2 * KEEP_ALIVE_SECONDS)
     if worker.device == "cpu":
+        # By name: where the platform is missing, SGLang does not start.
+        kept["SGLANG_PLATFORM"] = PLATFORM
         # With two threads the barriers cost more than the second core brings (measured: 3 times).
         kept["OMP_NUM_THREADS"] = "1"
     return kept

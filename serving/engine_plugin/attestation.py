@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from serving.engine_plugin import hooks
+from serving.engine_plugin import cpu_linear, hooks
 from serving.engine_plugin.identity import identity
 
 PROTOCOL = 2
@@ -36,4 +36,19 @@ def claim(scheduler: Any) -> dict[str, Any]:
         "priority": bool(scheduler.enable_priority_scheduling),
         "lora": bool(scheduler.enable_lora),
         "tokens": scheduler.max_total_num_tokens,
+        "kernels": _kernels(scheduler.tp_worker.model_runner),
+    }
+
+
+def _kernels(runner: Any) -> dict[str, Any]:
+    """What computes in this process: classes by name. rounded: layers with weights of eight bits
+    when decoding."""
+    from sglang.srt.platforms import current_platform
+
+    lora = runner.lora_manager and runner.lora_manager.lora_backend
+    return {
+        "platform": type(current_platform).__name__,
+        "attention": type(runner.attn_backend).__name__,
+        "lora": type(lora).__name__ if lora else None,
+        "rounded": cpu_linear.rounded_layers(runner.model),
     }

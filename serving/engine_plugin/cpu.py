@@ -1,8 +1,7 @@
-"""Shims that let SGLang 0.5.23 run on a CPU without AMX or AVX-512.
+"""SGLang 0.5.23 on a CPU without AMX or AVX-512: what this process is, and its platform's entry.
 
-Each answers one import or call that assumes an accelerator. They change this process for good, so
-they belong into the engine's processes only: the factory shim corrupts models that transformers
-*converts* (BERT's position ids became garbage), and conversion therefore uses the first one alone.
+SGLang's own CPU platform wants kernels that only AMX or AVX-512 have. Ours stands in for it
+(`cpu_platform`, chosen by `SGLANG_PLATFORM`); decision 24 says what no interface carries.
 """
 
 from __future__ import annotations
@@ -10,13 +9,25 @@ from __future__ import annotations
 import os
 import sys
 import types
-from importlib.machinery import ModuleSpec
-from typing import Any
 
 # Set by the launcher. `int8` and `float32`: our kernels, over weights of that kind when decoding;
 # `stock`: SGLang's own, to compare.
 KERNELS = "BULKHEAD_ENGINE_KERNELS"
-_FACTORIES = ("tensor", "empty", "zeros", "ones", "arange", "full", "empty_like", "zeros_like")
+# The name of our entry point in SGLang's group `sglang.srt.platforms`.
+PLATFORM = "bulkhead_cpu"
+
+
+def activate() -> str | None:
+    """SGLang's entry point `sglang.srt.platforms`: our platform's class; None, it is not for here.
+
+    Where the launcher chose the CPU, and PyTorch sees no card either: SGLang's own code asks
+    PyTorch in many places, and half an engine would run on each.
+    """
+    import torch
+
+    if not on_cpu() or torch.cuda.is_available():
+        return None
+    return "serving.engine_plugin.cpu_platform.CpuPlatform"
 
 
 def kernels() -> str:
@@ -30,47 +41,9 @@ def on_cpu() -> bool:
 
 
 def allow_torchvision_without_cuda() -> None:
-    """torchvision's wheel registers meta kernels for operators that its CUDA library defines."""
+    """torchvision's wheel registers meta kernels for operators that its CUDA library defines.
+
+    Call it before anything imports torchvision.
+    """
     name = "torchvision._meta_registrations"
     sys.modules.setdefault(name, types.ModuleType(name))
-
-
-def prepare_process() -> None:
-    """All shims; call it before SGLang is imported."""
-    allow_torchvision_without_cuda()
-    _stand_in_for_vllm()
-    _ignore_pinned_memory()
-
-
-def _stand_in_for_vllm() -> None:
-    # SGLang's rotary embedding imports it on platforms it does not know, and never calls it there.
-    package = types.ModuleType("vllm")
-    package.__spec__ = ModuleSpec("vllm", loader=None, is_package=True)
-    package.__path__ = []
-    operators = types.ModuleType("vllm._custom_ops")
-    operators.__spec__ = ModuleSpec("vllm._custom_ops", loader=None)
-    operators.rotary_embedding = _never_called  # type: ignore[attr-defined]
-    package._custom_ops = operators  # type: ignore[attr-defined]
-    sys.modules["vllm"] = package
-    sys.modules["vllm._custom_ops"] = operators
-
-
-def _never_called(*args: Any, **kwargs: Any) -> None:
-    raise NotImplementedError("the CPU computes rotary embeddings natively")
-
-
-def _ignore_pinned_memory() -> None:
-    # Pinning host memory needs a CUDA allocator.
-    import torch
-
-    torch.Tensor.pin_memory = lambda self, *args, **kwargs: self
-    for name in _FACTORIES:
-        setattr(torch, name, _without_pinning(getattr(torch, name)))
-
-
-def _without_pinning(factory: Any) -> Any:
-    def make(*args: Any, **kwargs: Any) -> Any:
-        kwargs.pop("pin_memory", None)
-        return factory(*args, **kwargs)
-
-    return make

@@ -9,30 +9,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from serving.engine_plugin import hooks
-from serving.engine_plugin.cpu import kernels
-
-_BACKEND = "sglang.srt.layers.attention.torch_native_backend.TorchNativeAttnBackend"
-_PLACES = ("self", "query", "output", "k_cache", "v_cache", "req_to_token", "req_pool_indices")
+from serving.engine_plugin.hooks import Hook
 
 
-def register() -> None:
-    """Register the hooks, where the engine runs on a CPU.
-
-    Raises:
-        MissingTargetError: this SGLang lacks a place.
-    """
-    if kernels() != "stock":
-        decode = (*_PLACES, "seq_lens", "encoder_lens")
-        extend = (*_PLACES, "seq_lens", "extend_prefix_lens", "extend_seq_lens", "encoder_lens")
-        hooks.around(f"{_BACKEND}._run_sdpa_forward_decode", decode, _decode)
-        hooks.around(f"{_BACKEND}._run_sdpa_forward_extend", extend, _extend)
-
-
-def _decode(original: hooks.Hook, backend: Any, *args: Any, **options: Any) -> Any:
+def decode(original: Hook, *args: Any, **options: Any) -> Any:
+    """One new token of each request. `original`: SGLang's own, for what is left to it."""
     query, output, keys, values, table, rows, lengths, *_ = args
     if not _plain(query, keys, args[7:], options):
-        return original(backend, *args, **options)
+        return original(*args, **options)
     scale = options.get("scaling") or query.shape[-1] ** -0.5
     if _compilable(query, output, keys, values, table):
         from serving.engine_plugin.cpu_kernels import decode_attention
@@ -63,10 +47,11 @@ def _compilable(query: Any, output: Any, keys: Any, values: Any, table: Any) -> 
     )
 
 
-def _extend(original: hooks.Hook, backend: Any, *args: Any, **options: Any) -> Any:
+def extend(original: Hook, *args: Any, **options: Any) -> Any:
+    """Prompts, or parts of them, after what is cached. `original`: as above."""
     query, output, keys, values, table, rows, lengths, prefixes, counts, *_ = args
     if not options.get("causal") or not _plain(query, keys, args[9:], options):
-        return original(backend, *args, **options)
+        return original(*args, **options)
     begin = 0
     for row, length, prefix, count in zip(
         rows.tolist(), lengths.tolist(), prefixes.tolist(), counts.tolist(), strict=True

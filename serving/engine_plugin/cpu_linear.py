@@ -13,22 +13,43 @@ from serving.engine_plugin import hooks
 from serving.engine_plugin.cpu import kernels
 
 _RUNNER = "sglang.srt.model_executor.model_runner.ModelRunner"
-_LINEAR = "sglang.srt.layers.quantization.unquant.UnquantizedLinearMethod"
-_LOGITS = "sglang.srt.layers.logits_processor.LogitsProcessor"
+_PLATFORM = "sglang.srt.platforms.interface.SRTPlatform"
+_METHODS = "sglang.srt.layers.quantization.unquant"
+_ROUNDED = "bulkhead_rounded"
 _decoding = False
 
 
 def register() -> None:
-    """Register the hooks, where the engine runs on a CPU with weights of eight bits.
+    """Register the hook, where the engine runs on a CPU with weights of eight bits.
 
     Raises:
         MissingTargetError: this SGLang lacks a place.
     """
-    if kernels() == "int8":
-        hooks.around(f"{_RUNNER}.forward", ("self", "forward_batch"), _forward)
-        hooks.around(f"{_LINEAR}.apply", ("self", "layer", "x", "bias"), _apply)
-        parameters = ("self", "hidden_states", "lm_head", "embedding_bias")
-        hooks.around(f"{_LOGITS}._compute_lm_head", parameters, _lm_head)
+    if kernels() != "int8":
+        return
+    hooks.around(f"{_RUNNER}.forward", ("self", "forward_batch"), _forward)
+    # Called by SGLang, and not hooked: looked up all the same.
+    hooks.require(f"{_PLATFORM}.post_load_model", ("self", "model"))
+    for name in ("UnquantizedLinearMethod", "UnquantizedEmbeddingMethod"):
+        hooks.require(f"{_METHODS}.{name}.apply", ("self", "layer", "x", "bias"))
+
+
+def install(model: Any) -> int:
+    """Let the model's plain layers, and its head, decode by rounded weights; how many they are."""
+    if kernels() != "int8":
+        return 0
+    from serving.engine_plugin.cpu_methods import ROUNDED
+
+    layers = [m for m in model.modules() if type(getattr(m, "quant_method", None)) in ROUNDED]
+    for layer in layers:
+        layer.quant_method = ROUNDED[type(layer.quant_method)]()
+    setattr(model, _ROUNDED, len(layers))
+    return len(layers)
+
+
+def rounded_layers(model: Any) -> int:
+    """How many layers of this model decode by rounded weights."""
+    return int(getattr(model, _ROUNDED, 0))
 
 
 def _forward(original: hooks.Hook, runner: Any, batch: Any, *args: Any, **options: Any) -> Any:
@@ -38,27 +59,6 @@ def _forward(original: hooks.Hook, runner: Any, batch: Any, *args: Any, **option
         return original(runner, batch, *args, **options)
     finally:
         _decoding = False
-
-
-def _apply(original: hooks.Hook, method: Any, layer: Any, x: Any, bias: Any = None) -> Any:
-    if not _fits(x, layer):
-        return original(method, layer, x, bias)
-    output = linear(x, layer)
-    return output if bias is None else output.add_(bias)
-
-
-def _lm_head(
-    original: hooks.Hook,
-    processor: Any,
-    states: Any,
-    lm_head: Any,
-    embedding_bias: Any = None,
-    **options: Any,
-) -> Any:
-    plain = type(lm_head).__name__ in ("VocabParallelEmbedding", "ParallelLMHead")
-    if not plain or embedding_bias is not None or not _fits(states, lm_head):
-        return original(processor, states, lm_head, embedding_bias, **options)
-    return linear(states, lm_head)
 
 
 def linear(x: Any, layer: Any) -> Any:
@@ -82,7 +82,7 @@ def rounded(weight: Any) -> tuple[Any, Any]:
     return values.numpy(), scales.numpy()
 
 
-def _fits(x: Any, layer: Any) -> bool:
+def fits(x: Any, layer: Any) -> bool:
     """Whether it is a decoding step's rows of float32 over a plain weight of float32."""
     import torch
 

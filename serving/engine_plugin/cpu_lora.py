@@ -9,29 +9,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from serving.engine_plugin import hooks
-from serving.engine_plugin.cpu import kernels
-
-_BACKEND = "sglang.srt.lora.backend.torch_backend"
+from serving.engine_plugin.hooks import Hook
 
 
-def register() -> None:
-    """Register the hooks, where the engine runs on a CPU.
-
-    Raises:
-        MissingTargetError: this SGLang lacks a place.
-    """
-    if kernels() == "stock":
-        return
-    places = ("inputs", "weights", "batch_info")
-    hooks.around(f"{_BACKEND}.sgemm_lora_a_fwd", (*places, "num_slices"), _shrink)
-    more = (*places, "slice_offsets", "base_output")
-    hooks.around(f"{_BACKEND}.sgemm_lora_b_fwd", more, _expand)
-
-
-def _shrink(
-    original: hooks.Hook, inputs: Any, weights: Any, batch_info: Any, num_slices: int = 1
-) -> Any:
+def shrink(original: Hook, inputs: Any, weights: Any, batch_info: Any, num_slices: int = 1) -> Any:
+    """Each row by its adapter's A. `original`: SGLang's own, for what is left to it."""
     if not _fits(inputs, weights, batch_info):
         return original(inputs, weights, batch_info, num_slices)
     from serving.engine_plugin import cpu_kernels
@@ -43,14 +25,15 @@ def _shrink(
     return output
 
 
-def _expand(
-    original: hooks.Hook,
+def expand(
+    original: Hook,
     inputs: Any,
     weights: Any,
     batch_info: Any,
     slice_offsets: Any,
     base_output: Any = None,
 ) -> Any:
+    """Adds each shrunken row by its adapter's B. `original`: as above."""
     into_place = base_output is not None and base_output.is_contiguous()
     if not into_place or not _fits(inputs, weights, batch_info):
         return original(inputs, weights, batch_info, slice_offsets, base_output)

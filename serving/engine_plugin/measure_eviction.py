@@ -13,14 +13,14 @@ import time
 from array import array
 from typing import Any
 
-from serving.engine_plugin.cpu import prepare_process
+from serving.engine_plugin.cpu import allow_torchvision_without_cuda
 
 _TENANTS, _TOKENS, _ROUNDS = 20, 64, 400
 
 
 def main() -> None:
     """Measure for each number of leaves that the command line names."""
-    prepare_process()
+    allow_torchvision_without_cuda()
     rows = [_row(int(leaves)) for leaves in sys.argv[1:]]
     json.dump({"tenants": _TENANTS, "tokens_per_prefix": _TOKENS, "rows": rows}, sys.stdout)
 

@@ -11,12 +11,14 @@ import os
 import sys
 from pathlib import Path
 
-# SGLang loads every plugin that is installed, unless it is told which.
-os.environ["SGLANG_PLUGINS"] = "none"
-if os.environ.get("BULKHEAD_ENGINE_DEVICE") == "cpu":
-    from serving.engine_plugin.cpu import prepare_process
+from serving.engine_plugin.cpu import KERNELS, allow_torchvision_without_cuda, on_cpu
 
-    prepare_process()
+# SGLang loads every plugin that is installed, unless it is told which. The platform is chosen by
+# another variable and stays: without it, no SGLang of this version starts on such a CPU.
+os.environ["SGLANG_PLUGINS"] = "none"
+os.environ[KERNELS] = "stock"
+if on_cpu():
+    allow_torchvision_without_cuda()
 
 
 def main() -> None:

@@ -8,17 +8,15 @@ again, so what stands at the top runs in each of them before SGLang is imported.
 from __future__ import annotations
 
 import json
-import os
 import sys
 from pathlib import Path
 
 from serving.engine_plugin import hooks
+from serving.engine_plugin.cpu import allow_torchvision_without_cuda, on_cpu
 from serving.engine_plugin.identity import become
 
-if os.environ.get("BULKHEAD_ENGINE_DEVICE") == "cpu":
-    from serving.engine_plugin.cpu import prepare_process
-
-    prepare_process()
+if on_cpu():
+    allow_torchvision_without_cuda()
 
 
 def main() -> None:

@@ -241,3 +241,10 @@ async def test_the_scheduler_attests_what_is_in_force(engine: EngineClient) -> N
     (state,) = info["internal_states"]
     assert state["bulkhead"]["worker"] == engine._worker
     assert any("handle_generate_request" in hook for hook in state["bulkhead"]["hooks"])
+    assert state["bulkhead"]["kernels"] == {
+        "platform": "CpuPlatform",
+        "attention": "CpuAttention",
+        "lora": "CpuLora",
+        # Two layers' four products each, and the head over the vocabulary.
+        "rounded": 9,
+    }

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from evals.gpu import run
+from evals.gpu import measure, run
 from evals.gpu.measure import main
 from evals.gpu.shapes import Shape, model_of
+from serving.errors import StartupError
 
 
 @pytest.mark.engine
@@ -46,12 +47,36 @@ def test_the_large_shape_is_a_model_of_eight_billion(tmp_path: Path) -> None:
     assert 7e9 < weights < 8.5e9
 
 
-def test_no_pip_of_a_run_asks_the_network(tmp_path: Path) -> None:
+def test_no_pip_of_a_run_asks_the_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # As an image's: it would be obeyed, and names a package index.
+    configured = tmp_path / "pip.conf"
+    configured.write_text("[global]\nindex-url = https://elsewhere.example/simple\n")
+    monkeypatch.setenv("PIP_CONFIG_FILE", str(configured))
+    monkeypatch.setenv("PIP_CONSTRAINT", "/etc/pip/constraint.txt")
     environment = run.offline(tmp_path / "wheels", tmp_path)
     command = [sys.executable, "-m", "pip", "config", "list"]
     shown = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     assert "no-index='1'" in shown.stdout
     assert str(tmp_path / "wheels") in shown.stdout
+    assert "elsewhere" not in shown.stdout
+    assert "constraint" not in shown.stdout
+
+
+def test_the_script_runs_by_itself() -> None:
+    """From anywhere, with a Python that has none of our libraries."""
+    script = Path(run.__file__)
+    command = [sys.executable, "-I", "-S", str(script), "--help"]
+    shown = subprocess.run(command, cwd="/", capture_output=True, text=True, check=True)
+    assert "--collect" in shown.stdout
+
+
+def test_a_card_that_pytorch_cannot_use_is_said_at_once(tmp_path: Path) -> None:
+    blind = tmp_path / "bin" / "python"
+    blind.parent.mkdir()
+    blind.write_text("#!/bin/sh\nexit 1\n")
+    blind.chmod(0o755)
+    with pytest.raises(StartupError, match="driver"):
+        measure._require_card(tmp_path)
 
 
 def test_a_run_without_wheels_says_what_to_do(capsys: pytest.CaptureFixture[str]) -> None:

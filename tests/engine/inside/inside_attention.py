@@ -43,13 +43,13 @@ def _both(name: str, hook: Any, query: Any, pool: dict[str, Any], **options: Any
     theirs, ours = torch.empty_like(query), torch.empty_like(query)
     options |= {"scaling": 0.2, "enable_gqa": True}
     getattr(backend, name)(query, theirs, *pool.values(), **options)
-    hook(_never, backend, query, ours, *pool.values(), **options)
+    hook(_never, query, ours, *pool.values(), **options)
     return theirs, ours
 
 
 def test_decoding_attends_as_sglang_does(pool: dict[str, Any]) -> None:
     query = torch.randn(len(LENGTHS), HEADS, SIZE)
-    theirs, ours = _both("_run_sdpa_forward_decode", cpu_attention._decode, query, pool)
+    theirs, ours = _both("_run_sdpa_forward_decode", cpu_attention.decode, query, pool)
     torch.testing.assert_close(ours, theirs)
 
 
@@ -61,9 +61,7 @@ def test_a_prompt_attends_as_sglang_does(pool: dict[str, Any], prefixes: list[in
         "extend_seq_lens": torch.tensor(counts),
     }
     query = torch.randn(sum(counts), HEADS, SIZE)
-    theirs, ours = _both(
-        "_run_sdpa_forward_extend", cpu_attention._extend, query, pool, causal=True
-    )
+    theirs, ours = _both("_run_sdpa_forward_extend", cpu_attention.extend, query, pool, causal=True)
     torch.testing.assert_close(ours, theirs)
 
 
@@ -71,7 +69,7 @@ def test_a_prompt_attends_as_sglang_does(pool: dict[str, Any], prefixes: list[in
 def test_what_is_not_plain_is_left_to_sglang(pool: dict[str, Any], option: Any) -> None:
     query = torch.randn(len(LENGTHS), HEADS, SIZE)
     left: list[Any] = []
-    cpu_attention._decode(
-        lambda *args, **options: left.append(options), None, query, query, *pool.values(), **option
+    cpu_attention.decode(
+        lambda *args, **options: left.append(options), query, query, *pool.values(), **option
     )
     assert left == [option]

@@ -12,7 +12,7 @@ from tests.engine.inside.pools import kv_pool  # first: it prepares the process
 import numba  # isort: skip
 import torch  # isort: skip
 
-from serving.engine_plugin import cpu_kernels, cpu_linear
+from serving.engine_plugin import cpu_kernels, cpu_linear, cpu_methods
 
 assert kv_pool
 IN, OUT = 96, 40
@@ -29,30 +29,43 @@ def decoding(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cpu_linear, "_decoding", True)
 
 
-def _never(*args: Any, **options: Any) -> None:
-    raise AssertionError("a decoding step is not left to SGLang")
+@pytest.fixture
+def sglang(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """What was left to SGLang's own methods."""
+    left: list[Any] = []
+
+    def took(method: Any, layer: Any, x: Any, bias: Any = None) -> None:
+        left.append(x)
+
+    for theirs in cpu_methods.ROUNDED:
+        monkeypatch.setattr(theirs, "apply", took)
+    return left
 
 
 @pytest.mark.parametrize("count", [1, 4, 7, 40])
-def test_decoding_multiplies_by_the_rounded_weights(layer: Any, count: int) -> None:
+def test_decoding_multiplies_by_the_rounded_weights(
+    layer: Any, count: int, sglang: list[Any]
+) -> None:
     x, bias = torch.randn(count, IN), torch.randn(OUT)
     values, scales = map(torch.from_numpy, cpu_linear.rounded(layer.weight))
     wanted = x @ (values * scales[:, None]).T + bias
-    torch.testing.assert_close(cpu_linear._apply(_never, None, layer, x, bias), wanted)
+    torch.testing.assert_close(cpu_methods.RoundedLinear().apply(layer, x, bias), wanted)
+    assert not sglang
     # Off by at most half of a step.
     assert ((values * scales[:, None] - layer.weight).abs() <= scales[:, None] * 0.5001).all()
 
 
-def test_a_prompt_meets_the_exact_weights_however_short(layer: Any) -> None:
-    x, left = torch.randn(1, IN), []
+def test_a_prompt_meets_the_exact_weights_however_short(layer: Any, sglang: list[Any]) -> None:
+    x = torch.randn(1, IN)
 
     def step(runner: Any, batch: Any) -> None:
-        cpu_linear._apply(lambda method, layer, x, bias: left.append(x), None, layer, x)
+        for method in cpu_methods.ROUNDED.values():
+            method().apply(layer, x)
 
     for decodes in (True, False):
         mode = SimpleNamespace(is_decode=lambda decodes=decodes: decodes)
         cpu_linear._forward(step, None, SimpleNamespace(forward_mode=mode))
-        assert len(left) == (0 if decodes else 1)
+        assert len(sglang) == (0 if decodes else 2)
 
 
 def test_who_shares_the_batch_changes_no_bit_of_a_row(layer: Any) -> None:
@@ -69,18 +82,27 @@ def test_changed_weights_are_rounded_anew(layer: Any) -> None:
     torch.testing.assert_close(cpu_linear.linear(x, layer), 2 * before)
 
 
-def test_the_head_over_the_vocabulary_is_one_of_them() -> None:
+def test_the_head_over_the_vocabulary_is_one_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
     from sglang.srt.layers.logits_processor import LogitsProcessor
+    from sglang.srt.layers.quantization.unquant import UnquantizedEmbeddingMethod
 
-    head = type("ParallelLMHead", (), {})()
-    head.weight = torch.nn.Parameter(torch.randn(OUT, IN), requires_grad=False)
+    weight = torch.nn.Parameter(torch.randn(OUT, IN), requires_grad=False)
     states = torch.randn(2, IN)
-    ours = cpu_linear._lm_head(_never, None, states, head)
     processor = SimpleNamespace(
         use_fp32_lm_head=False, use_fp32_lm_head_output=False, rl_on_policy_target=None
     )
-    theirs = LogitsProcessor._compute_lm_head(processor, states, head)
-    torch.testing.assert_close(ours, theirs, atol=0.3, rtol=0.05)
+
+    def logits(method: Any) -> Any:
+        """As SGLang computes them, for a head with this method."""
+        head = SimpleNamespace(weight=weight, quant_method=method)
+        return LogitsProcessor._compute_lm_head(processor, states, head)
+
+    exact, ours = logits(UnquantizedEmbeddingMethod()), logits(cpu_methods.RoundedHead())
+    torch.testing.assert_close(ours, exact, atol=0.3, rtol=0.05)
+    assert not torch.equal(ours, exact)
+    # Prompts' last rows are exact, to the bit.
+    monkeypatch.setattr(cpu_linear, "_decoding", False)
+    assert torch.equal(logits(cpu_methods.RoundedHead()), exact)
 
 
 def test_the_kernels_are_vectorized() -> None:

@@ -53,27 +53,27 @@ def test_a_decoding_step_is_as_sglangs(adapters: list[int], a: Any, b: Any) -> N
     batch = _batch(adapters, [1] * len(adapters))
     rows, base = torch.randn(len(adapters), SIZE), torch.randn(len(adapters), int(OFFSETS[-1]))
     theirs = sgemm_lora_a_fwd(rows, a, batch, SLICES)
-    ours = cpu_lora._shrink(_never, inputs=rows, weights=a, batch_info=batch, num_slices=SLICES)
+    ours = cpu_lora.shrink(_never, inputs=rows, weights=a, batch_info=batch, num_slices=SLICES)
     torch.testing.assert_close(ours, theirs)
     added = {"weights": b, "batch_info": batch, "slice_offsets": OFFSETS}
     wanted = sgemm_lora_b_fwd(theirs, **added, base_output=base.clone())
     into = base.clone()
-    assert cpu_lora._expand(_never, ours, **added, base_output=into) is into
+    assert cpu_lora.expand(_never, ours, **added, base_output=into) is into
     torch.testing.assert_close(into, wanted)
 
 
 def test_rows_of_one_adapter_that_sglang_took_together_are_told_apart(a: Any) -> None:
     rows = torch.randn(5, SIZE)
-    apart = cpu_lora._shrink(_never, rows, a, _batch([2, 2, 1, 1, 1], [1] * 5), SLICES)
+    apart = cpu_lora.shrink(_never, rows, a, _batch([2, 2, 1, 1, 1], [1] * 5), SLICES)
     together = _batch([2, 1], [2, 3])
     together.bs = 5
-    assert torch.equal(cpu_lora._shrink(_never, rows, a, together, SLICES), apart)
+    assert torch.equal(cpu_lora.shrink(_never, rows, a, together, SLICES), apart)
 
 
 def test_who_shares_the_batch_changes_no_bit_of_a_row(a: Any) -> None:
     rows = torch.randn(3, SIZE)
-    alone = cpu_lora._shrink(_never, rows[:1], a, _batch([1], [1]), SLICES)
-    among = cpu_lora._shrink(_never, rows, a, _batch([1, 2, 1], [1, 1, 1]), SLICES)
+    alone = cpu_lora.shrink(_never, rows[:1], a, _batch([1], [1]), SLICES)
+    among = cpu_lora.shrink(_never, rows, a, _batch([1, 2, 1], [1, 1, 1]), SLICES)
     assert torch.equal(among[:1], alone)
 
 
@@ -81,7 +81,7 @@ def test_a_slice_that_an_adapter_lacks_is_left_as_it_is(b: Any) -> None:
     batch, shrunken = _batch([2], [1]), torch.randn(1, SLICES * LARGEST)
     shrunken[:, LARGEST : 2 * LARGEST] = 0
     base = torch.randn(1, int(OFFSETS[-1]))
-    into = cpu_lora._expand(_never, shrunken, b, batch, OFFSETS, base.clone())
+    into = cpu_lora.expand(_never, shrunken, b, batch, OFFSETS, base.clone())
     assert torch.equal(into[:, 40:56], base[:, 40:56])
     assert not torch.equal(into, base)
 
@@ -89,8 +89,8 @@ def test_a_slice_that_an_adapter_lacks_is_left_as_it_is(b: Any) -> None:
 def test_a_prompt_is_left_to_sglang(a: Any, b: Any) -> None:
     left: list[str] = []
     batch, rows = _batch([1], [7]), torch.randn(7, SIZE)
-    cpu_lora._shrink(lambda *given: left.append("a"), rows, a, batch, SLICES)
-    cpu_lora._expand(lambda *given: left.append("b"), rows, b, batch, OFFSETS, rows)
+    cpu_lora.shrink(lambda *given: left.append("a"), rows, a, batch, SLICES)
+    cpu_lora.expand(lambda *given: left.append("b"), rows, b, batch, OFFSETS, rows)
     assert left == ["a", "b"]
 
 

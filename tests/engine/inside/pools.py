@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
 
-from serving.engine_plugin.cpu import prepare_process
+from serving.engine_plugin.cpu import allow_torchvision_without_cuda
 
-prepare_process()
+allow_torchvision_without_cuda()
 
 import torch
 from sglang.srt.mem_cache.allocator.token import TokenToKVPoolAllocator
