@@ -62,10 +62,16 @@ async def changed_engine(
     tiny_model: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncGenerator[EngineClient, None]:
     """A worker that retracts running requests every few steps, leaves what an adapter left in its
-    slot, and does not report cached tokens."""
+    slot, and does not report cached tokens. Its pool is so small that half of it, which may be
+    reserved, is less than a context."""
     folder, signer = tmp_path_factory.mktemp("changed-engine"), signer_for_tests()
     lora = Lora(rank=16, batch=ROOM, loaded=ROOM)
-    worker = replace(worker_of(Settings(), tiny_model), lora=lora, scrub_adapters=False)
+    worker = replace(
+        worker_of(Settings(), tiny_model),
+        lora=lora,
+        scrub_adapters=False,
+        arguments=("--max-total-tokens", "8192"),
+    )
     async with running_engine(worker, folder, signer, _changed) as launched:
         client = EngineClient(launched.url, model="base", api_key=launched.api_key, signer=signer)
         await client.identify()

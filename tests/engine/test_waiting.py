@@ -17,10 +17,10 @@ pytestmark = [pytest.mark.engine, pytest.mark.asyncio(loop_scope="session")]
 FJELLVIK, VOLTBAY = tenant_for_tests("fjellvik"), tenant_for_tests("voltbay")
 
 
-def _endless() -> Job:
+def _long() -> Job:
     text = " ".join(secrets.token_hex(2) for _ in range(20))
     messages = [{"role": "user", "content": text}]
-    return Job(secrets.token_hex(16), messages, 6_000, {"ignore_eos": True})
+    return Job(secrets.token_hex(16), messages, 1_500, {"ignore_eos": True})
 
 
 async def _drained(engine: EngineClient, job: Job) -> None:
@@ -43,9 +43,9 @@ async def _until_running(wire: Wire, count: int) -> None:
 async def test_a_request_that_is_aborted_in_the_queue_is_charged_its_wait_alone(
     engine: EngineClient,
 ) -> None:
-    wire, job = Wire(engine), _endless()
+    wire, job = Wire(engine), _long()
     places = (await engine.server_info())["max_running_requests"]
-    running = [asyncio.create_task(_drained(engine, _endless())) for _ in range(places)]
+    running = [asyncio.create_task(_drained(engine, _long())) for _ in range(places)]
     try:
         await _until_running(wire, places)
         waiting = asyncio.create_task(_drained(engine, job))

@@ -104,6 +104,10 @@ class Wire:
         data = orjson.dumps(body) if body is not None else b""
         return await self.send(route, data, self.operator(route, data))
 
+    async def flush(self) -> None:
+        """Empty the prefix cache and forget accounts, once nothing runs."""
+        assert (await self.open("POST /flush_cache?timeout=60"))[0] == 200
+
     async def running(self) -> int:
         """How many requests the engine is generating."""
         status, answer = await self.open("GET /v1/loads?include=core")
