@@ -41,7 +41,7 @@ async def _flood(wire: Wire) -> None:
 
 async def _answer(wire: Wire, messages: list[dict[str, Any]]) -> tuple[str, int]:
     """The long one's answer, and how many of its tokens were evicted when it began."""
-    asked = wire.body(messages=messages, max_tokens=300, ignore_eos=True, stream=True)
+    asked = wire.body(messages=messages, max_tokens=40, ignore_eos=True, stream=True)
     body = orjson.dumps(asked)
     proof = wire.signed(wire.claims(body, account=LONG, policy=LIGHT))
     headers = {HEADER: proof, "content-type": "application/json"}
@@ -58,7 +58,7 @@ async def _answer(wire: Wire, messages: list[dict[str, Any]]) -> tuple[str, int]
 
 
 async def test_a_chunked_prompt_keeps_its_slots_under_a_flood(engine: EngineClient) -> None:
-    wire, messages = Wire(engine), _question(1_500)
+    wire, messages = Wire(engine), _question(1_000)
     alone, _ = await _answer(wire, messages)
     await wire.flush()
     flood = asyncio.create_task(_flood(wire))
