@@ -2,6 +2,9 @@
 
 The namespace is opaque and stable, and knowing it opens nothing: SGLang writes it into log lines,
 so it must not be a credential.
+
+Those who trust each other with a prefix tree are a tenant's credentials with the same groups. No
+two tenants are in one: what they share, the operator makes public by itself (decision 25).
 """
 
 from __future__ import annotations

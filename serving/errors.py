@@ -7,6 +7,7 @@ RequestRefusedError
 ├── ToolsNotSupportedError       400
 ├── ToolLimitError               400
 ├── InvalidToolError             400
+├── KvBudgetExceededError        429
 ├── ConcurrencyLimitError        429, with Retry-After
 ├── OverloadedError              503, with Retry-After
 ├── DeadlineExceededError        504
@@ -85,6 +86,24 @@ class InvalidToolError(RequestRefusedError):
 
     def __init__(self, message: str, param: str) -> None:
         super().__init__(message, param=param)
+
+
+class KvBudgetExceededError(RequestRefusedError):
+    """The request needs more KV than the engine can ever give the tenant beside others'
+    reservations. Waiting does not help, so there is no Retry-After, and OpenAI's clients are told
+    not to try again."""
+
+    code = "kv_budget_exceeded"
+    status = 429
+    kind = "rate_limit_error"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The request needs more of the engine's memory than your tenant may hold. "
+            "Shorten the conversation or lower max_tokens.",
+            param="messages",
+            headers={"x-should-retry": "false"},
+        )
 
 
 class ConcurrencyLimitError(RequestRefusedError):

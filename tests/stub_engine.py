@@ -17,9 +17,17 @@ from typing import Any
 import orjson
 from aiohttp import web
 
+from serving.engine_plugin.places import HOOKED
 from serving.engine_plugin.stopwatch import Cost
 
-ATTESTED = {"protocol": 2, "hooks": ["all"], "radix_cache": True, "budgets": True, "priority": True}
+ATTESTED = {
+    "protocol": 2,
+    "hooks": sorted(HOOKED),
+    "radix_cache": True,
+    "budgets": True,
+    "priority": True,
+    "lora": True,
+}
 
 
 class StubEngine:
@@ -29,12 +37,19 @@ class StubEngine:
         self.salted = salted
         self.attests = attests
         self.reports = reports
+        self.attested: dict[str, Any] = dict(ATTESTED)
         self.reply = "You have 30 days [1]"
         # What it calls where tools are offered: names, and arguments as the model writes them.
         self.calls: list[tuple[str, str]] = []
         self.bodies: list[dict[str, Any]] = []
         self.ended_early = asyncio.Event()
         self.endless = False
+        # What it answers a chat with instead: a status and a body.
+        self.refusal: tuple[int, dict[str, Any]] | None = None
+        # An error as an event of a stream, after the first words.
+        self.failure: dict[str, Any] | None = None
+        # Bytes of events that the connection took of an endless answer without pauses.
+        self.flooded: int | None = None
         self.adapters: dict[str, str] = {}
         self._seen: set[tuple[str, str]] = set()
 
@@ -70,7 +85,7 @@ class StubEngine:
         return web.json_response({"cost": asdict(Cost(busy_seconds=0.25))})
 
     async def _info(self, request: web.Request) -> web.Response:
-        state = {"bulkhead": ATTESTED} if self.attests else {}
+        state = {"bulkhead": self.attested} if self.attests else {}
         return web.json_response({"internal_states": [state]})
 
     async def _load(self, request: web.Request) -> web.Response:
@@ -90,6 +105,8 @@ class StubEngine:
     async def _chat(self, request: web.Request) -> web.StreamResponse:
         body = await request.json()
         self.bodies.append(body)
+        if self.refusal is not None:
+            return web.json_response(self.refusal[1], status=self.refusal[0])
         response = web.StreamResponse(headers={"content-type": "text/event-stream"})
         await response.prepare(request)
         try:
@@ -97,6 +114,9 @@ class StubEngine:
             reply = self.adapters[body["lora_path"]] if "lora_path" in body else self.reply
             for word in reply.split(" "):
                 await response.write(_event({"choices": [_choice(word + " ")]}))
+            if self.failure is not None:
+                await response.write(_event({"error": self.failure}))
+            await self._flood(response)
             calls = (self.calls or _forced(body)) if body.get("tools") else []
             for piece in _called(calls):
                 await response.write(_event({"choices": [{"delta": {"tool_calls": [piece]}}]}))
@@ -112,6 +132,12 @@ class StubEngine:
         await response.write(_event({"bulkhead": asdict(Cost(busy_seconds=0.5))}))
         await response.write(b"data: [DONE]\n\n")
         return response
+
+    async def _flood(self, response: web.StreamResponse) -> None:
+        event = _event({"choices": [_choice("on " * 5_000)]})
+        while self.flooded is not None:
+            await response.write(event)
+            self.flooded += len(event)
 
     def _usage(self, body: dict[str, Any]) -> dict[str, Any]:
         key = (body["cache_salt"] if self.salted else "", orjson.dumps(body["messages"]).decode())

@@ -14,16 +14,18 @@ import orjson
 import uvicorn
 from starlette.types import Receive, Scope, Send
 
+from serving.engine_plugin.places import HOOKED
 from serving.engine_plugin.stopwatch import Cost
 
 TOKENS = 16
 _WORDS = [f"word{number} " for number in range(TOKENS)]
 _ATTESTED = {
     "protocol": 2,
-    "hooks": ["all"],
+    "hooks": sorted(HOOKED),
     "radix_cache": True,
     "budgets": True,
     "priority": True,
+    "lora": True,
 }
 _JSON = [(b"content-type", b"application/json")]
 _COST = b"data: " + orjson.dumps({"bulkhead": asdict(Cost())}) + b"\n\n"

@@ -70,7 +70,8 @@ def make_engine(
     client = EngineClient(
         settings.engine_urls[0], model=settings.model, api_key=key, signer=signer, scrub=scrub
     )
-    return EngineLink(client, tenant, on_refused=on_refused)
+    adapters = settings.adapters == "on"
+    return EngineLink(client, tenant, on_refused=on_refused, adapters=adapters)
 
 
 class EngineKv:

@@ -18,6 +18,7 @@ import orjson
 from isolation.context import OperatorContext, TenantContext, require_operator, require_tenant
 from isolation.namespaces import Namespace
 from isolation.tenant_id import TenantId
+from serving.engine import refusals
 from serving.engine.proof import ProofSigner
 from serving.engine.server_sent_events import data_lines
 from serving.engine_plugin.claims import HEADER, KvPolicy
@@ -224,6 +225,7 @@ class TenantEngine:
 
         Raises:
             EngineUnavailableError: no connection, an error answer, or a stream that broke off.
+            KvBudgetExceededError, InvalidRequestError: the engine will never run this job.
         """
         client, body = self._client, self._body(job)
         headers = {"content-type": "application/json", HEADER: await self._proof(job, body)}
@@ -232,7 +234,7 @@ class TenantEngine:
             async with client._session.post(url, data=body, headers=headers) as response:
                 client._notice(response)
                 if response.status != 200:
-                    raise EngineUnavailableError("The engine refused the request.")
+                    raise refusals.answered(response.status, await response.read())
                 async for line in data_lines(response.content):
                     for delta in _deltas(line):
                         yield delta
@@ -286,8 +288,7 @@ class TenantEngine:
 def _deltas(line: bytes) -> list[Delta]:
     event = orjson.loads(line)
     if "error" in event:
-        # SGLang's message may quote other tenants' adapters: it goes no further.
-        raise EngineUnavailableError("The engine failed on this request.")
+        raise refusals.streamed(event["error"])
     if "bulkhead" in event:
         return [Delta(cost=_cost(event["bulkhead"]))]
     deltas = [

@@ -22,7 +22,7 @@ class EngineLink:
     """Watches an engine that runs elsewhere, and probes it anew each time it comes back.
 
     An engine that went away may have come back as another one: without the plugin, or of another
-    version. So the proof does not outlive the connection.
+    version. So the proof does not outlive the connection. adapters: whether it must take them.
     """
 
     def __init__(
@@ -31,11 +31,13 @@ class EngineLink:
         probe_tenant: TenantContext,
         *,
         on_refused: Callable[[str], None],
+        adapters: bool = False,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._client = client
         self._probe_tenant = probe_tenant
         self._on_refused = on_refused
+        self._adapters = adapters
         self._sleep = sleep
         self._ready = False
         self._detail = "the engine has not answered yet"
@@ -95,7 +97,7 @@ class EngineLink:
     async def _prove(self) -> None:
         self._detail = "the engine is being probed"
         try:
-            await probe(self._client, self._probe_tenant)
+            await probe(self._client, self._probe_tenant, adapters=self._adapters)
         except EngineUnavailableError:
             return
         self._ready, self._detail = True, "ready"

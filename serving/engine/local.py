@@ -110,7 +110,7 @@ class LocalEngine:
             while not await client.alive():  # noqa: ASYNC110 - it can only be asked
                 await asyncio.sleep(_POLL_SECONDS)
         try:
-            await probe(client, self._probe_tenant)
+            await probe(client, self._probe_tenant, adapters=self._worker.lora is not None)
         except EngineRefusedError as error:
             self._refused = error.message
             self._on_refused(error.message)

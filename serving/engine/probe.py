@@ -12,6 +12,7 @@ from typing import Any
 from isolation.context import TenantContext
 from isolation.namespaces import Namespace
 from serving.engine.client import EngineClient, Job, TokenUsage
+from serving.engine_plugin.places import HOOKED
 from serving.errors import EngineRefusedError, EngineUnavailableError
 
 ATTESTATION_PROTOCOL = 2
@@ -21,20 +22,23 @@ _WITHOUT_PLUGIN = (
     "'bulkhead engine serve'."
 )
 # What the scheduler must attest beside the protocol.
-_REQUIRED = ("hooks", "radix_cache", "budgets", "priority")
+_REQUIRED = ("radix_cache", "budgets", "priority")
+_ADAPTERS = "lora"
 _WORDS = ("amber", "birch", "cedar", "delta", "ember", "fjord", "grove", "heron")
 
 
-async def probe(engine: EngineClient, ctx: TenantContext) -> None:
+async def probe(engine: EngineClient, ctx: TenantContext, *, adapters: bool = False) -> None:
     """Check every property of the engine that isolation relies on.
 
-    `ctx` is a context of the platform's own probe tenant, which has no data.
+    `ctx` is a context of the platform's own probe tenant, which has no data. adapters: whether
+    tenants' adapters are served too.
 
     Raises:
         EngineRefusedError: one is missing; the message says which.
         EngineUnavailableError: the engine does not answer.
     """
-    _check_attestation(await _info(engine))
+    required = (*_REQUIRED, _ADAPTERS) if adapters else _REQUIRED
+    _check_attestation(await _info(engine), required)
     await _check_namespaces(engine, ctx)
 
 
@@ -49,7 +53,7 @@ async def _info(engine: EngineClient) -> dict[str, Any]:
     return await engine.server_info()
 
 
-def _check_attestation(info: dict[str, Any]) -> None:
+def _check_attestation(info: dict[str, Any], required: tuple[str, ...]) -> None:
     states = info.get("internal_states") or []
     claims = [state.get("bulkhead") for state in states if isinstance(state, dict)]
     if not claims:
@@ -57,12 +61,23 @@ def _check_attestation(info: dict[str, Any]) -> None:
     for claim in claims:
         if not isinstance(claim, dict) or claim.get("protocol") != ATTESTATION_PROTOCOL:
             raise EngineRefusedError(_WITHOUT_PLUGIN)
-        for name in _REQUIRED:
+        _check_hooks(claim.get("hooks"))
+        for name in required:
             if not claim.get(name):
+                instead = ", or set BULKHEAD_ADAPTERS=off" if name == _ADAPTERS else ""
                 raise EngineRefusedError(
                     f"The engine runs with '{name}' off, on which isolation relies. Start it with "
-                    "'bulkhead engine serve', which sets it."
+                    f"'bulkhead engine serve', which sets it{instead}."
                 )
+
+
+def _check_hooks(attested: object) -> None:
+    lacking = HOOKED.difference(attested if isinstance(attested, list) else ())
+    if lacking:
+        raise EngineRefusedError(
+            f"The engine runs without a hook that isolation relies on ({min(lacking)}). "
+            "Install this version's plugin with 'bulkhead engine install'."
+        )
 
 
 async def _check_namespaces(engine: EngineClient, ctx: TenantContext) -> None:

@@ -9,9 +9,10 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from serving.engine_plugin import hooks
+from serving.engine_plugin import hooks, rows
 from serving.engine_plugin.claims import TENANT, WORKER, Claims
 from serving.engine_plugin.identity import OWN_NAMESPACE, PUBLIC_NAMESPACE, identity
+from serving.engine_plugin.refusals import KV_RESERVED, status_of
 from serving.engine_plugin.stopwatch import RequestWatch
 from serving.engine_plugin.verifier import ProofRefusedError, Verifier
 
@@ -47,6 +48,7 @@ def _admit(original: hooks.Hook, scheduler: Any, received: Any, *args: Any, **kw
     try:
         claims = _line().believed(proof)
         _check(received, claims)
+        _check_adapter(scheduler, received, claims)
         _check_fits(scheduler, received, claims)
     except ProofRefusedError as error:
         _send_back(scheduler, received, error.code)
@@ -71,6 +73,16 @@ def _check(received: Any, claims: Claims) -> None:
         raise ProofRefusedError("body_refused")
 
 
+def _check_adapter(scheduler: Any, received: Any, claims: Claims) -> None:
+    """The weights that will run are found by id: here it must be the id of the proof's adapter."""
+    if received.lora_id is None and not claims.adapter:
+        return
+    manager = scheduler.tp_worker.model_runner.lora_manager
+    loaded = manager.lora_refs.get(received.lora_id) if manager is not None else None
+    if loaded is None or loaded.lora_name != claims.adapter:
+        raise ProofRefusedError("proof_inconsistent")
+
+
 def _check_fits(scheduler: Any, received: Any, claims: Claims) -> None:
     """A request that needs what is reserved for others would wait for ever."""
     accounts = scheduler.tree_cache.accounts
@@ -78,14 +90,13 @@ def _check_fits(scheduler: Any, received: Any, claims: Claims) -> None:
     free = accounts.tokens - accounts.reserved_in_all() + (accounts.reserved(own) if own else 0)
     asked = len(received.input_ids) + (received.sampling_params.max_new_tokens or 0)
     if min(asked, scheduler.max_req_len) > free:
-        raise ProofRefusedError("kv_reserved_for_others")
+        raise ProofRefusedError(KV_RESERVED)
 
 
 def _mark(original: hooks.Hook, scheduler: Any, received: Any, *args: Any, **kwargs: Any) -> Any:
     request = original(scheduler, received, *args, **kwargs)
     claims = scheduler.bulkhead_admitting
-    request.bulkhead_claims = claims
-    request.bulkhead_watch = RequestWatch(received=time.monotonic())
+    rows.own(request, claims, received.lora_id, RequestWatch(received=time.monotonic()))
     scheduler.tree_cache.enter(claims)
     return request
 
@@ -97,7 +108,8 @@ def _refuse_all(original: hooks.Hook, scheduler: Any, received: Any, *args: Any,
 def _send_back(scheduler: Any, received: Any, code: str) -> None:
     from sglang.srt.managers.io_struct import AbortReq
 
-    reason = {"type": "abort", "status_code": 403, "message": code, "err_type": "Forbidden"}
+    status = status_of(code)
+    reason = {"type": "abort", "status_code": status, "message": code, "err_type": status.phrase}
     abort = AbortReq(
         rid=received.rid, http_worker_ipc=received.http_worker_ipc, finished_reason=reason
     )

@@ -7,6 +7,7 @@ from typing import Any
 
 from serving.engine_plugin import hooks, preemptions, steps
 from serving.engine_plugin.ledger import Ledger
+from serving.engine_plugin.refusals import restore_statuses
 
 _SCHEDULER = "sglang.srt.managers.scheduler.Scheduler"
 _TOKENIZER = "sglang.srt.managers.tokenizer_manager.TokenizerManager"
@@ -77,6 +78,7 @@ def _abort_with_cost(
 async def _take_costs(original: hooks.Hook, manager: Any, received: Any) -> Any:
     from sglang.srt.managers.io_struct import unwrap_from_pickle
 
+    restore_statuses(received.finished_reasons)
     info = unwrap_from_pickle(getattr(received, "customized_info", None)) or {}
     costs = info.pop(_KEY, None)
     if costs is not None:
@@ -88,6 +90,7 @@ async def _take_costs(original: hooks.Hook, manager: Any, received: Any) -> Any:
 
 
 def _take_abort(original: hooks.Hook, manager: Any, received: Any) -> Any:
+    restore_statuses([received.finished_reason])
     cost = (received.finished_reason or {}).pop(_KEY, None)
     if cost is not None:
         ledger.put(received.rid, json.loads(cost))

@@ -16,7 +16,7 @@ def register() -> None:
     Raises:
         MissingTargetError: this SGLang lacks the place.
     """
-    hooks.around(_TARGET, (), _without_keys)
+    hooks.around(_TARGET, ("server_args",), _without_keys)
 
 
 def _without_keys(original: hooks.Hook, *args: Any) -> dict[str, Any]:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from serving.engine_plugin import gauges, hooks
-from serving.engine_plugin.admission import claims_of
+from serving.engine_plugin import gauges, hooks, rows
 from serving.engine_plugin.stopwatch import RequestWatch, Row, StepMeter
 
 _SCHEDULER = "sglang.srt.managers.scheduler.Scheduler"
@@ -38,7 +37,7 @@ def _next(original: hooks.Hook, scheduler: Any, *args: Any, **kwargs: Any) -> An
 
 
 def _run(original: hooks.Hook, scheduler: Any, batch: Any, *args: Any, **kwargs: Any) -> Any:
-    _require_own_rows(batch.reqs)
+    rows.require_own(batch)
     meter.begin(_rows(batch))
     return original(scheduler, batch, *args, **kwargs)
 
@@ -58,15 +57,3 @@ def _rows(batch: Any) -> list[Row]:
         Row(watch_of(request), count, request.kv.kv_allocated_len, decodes=not prefills)
         for request, count in zip(batch.reqs, tokens, strict=True)
     ]
-
-
-def _require_own_rows(requests: list[Any]) -> None:
-    """Each row is of one admitted request, in its namespace, with its adapter and its own slots."""
-    rows = set()
-    for request in requests:
-        claims = claims_of(request)
-        if request.cache_salt != claims.namespace or bool(request.lora_id) != bool(claims.adapter):
-            hooks.refuse_to_serve("a row of a batch left its namespace or its adapter")
-        rows.add(request.kv.req_pool_idx)
-    if len(rows) != len(requests):
-        hooks.refuse_to_serve("two rows of a batch share their slots")

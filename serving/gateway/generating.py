@@ -8,10 +8,10 @@ from contextlib import aclosing
 from dataclasses import replace
 
 from isolation.context import TenantContext
+from isolation.errors import RequestRefusedError
 from isolation.masking.json_stream import JsonStream
 from isolation.streaming import Chain, StreamTransform
 from serving.engine.client import Delta, EngineClient, Job, TenantEngine
-from serving.errors import EngineUnavailableError
 from serving.gateway.answer import AnswerPiece
 from serving.gateway.chat_parts import ChatOptions, ChatParts
 from serving.gateway.model_choice import ModelChoice
@@ -95,7 +95,7 @@ async def _metered(engine: TenantEngine, job: Job, meter: Meter) -> AsyncGenerat
                 async for delta in deltas:
                     meter.saw(delta)
                     yield delta
-        except EngineUnavailableError:
+        except RequestRefusedError:  # by the engine: nothing runs
             raise
         except BaseException:
             meter.settled(await engine.settle(job))

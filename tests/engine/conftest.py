@@ -6,6 +6,7 @@ Each takes a minute to start.
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncGenerator
 from dataclasses import replace
 from pathlib import Path
@@ -60,18 +61,28 @@ def engine(local_engine: LocalEngine) -> EngineClient:
 async def changed_engine(
     tiny_model: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncGenerator[EngineClient, None]:
-    """A worker that retracts running requests every few steps, and leaves what an adapter left in
-    its slot."""
+    """A worker that retracts running requests every few steps, leaves what an adapter left in its
+    slot, and does not report cached tokens. Its pool is so small that half of it, which may be
+    reserved, is less than a context."""
     folder, signer = tmp_path_factory.mktemp("changed-engine"), signer_for_tests()
     lora = Lora(rank=16, batch=ROOM, loaded=ROOM)
-    worker = replace(worker_of(Settings(), tiny_model), lora=lora, scrub_adapters=False)
-    async with running_engine(worker, folder, signer, _retracting) as launched:
+    worker = replace(
+        worker_of(Settings(), tiny_model),
+        lora=lora,
+        scrub_adapters=False,
+        arguments=("--max-total-tokens", "8192"),
+    )
+    async with running_engine(worker, folder, signer, _changed) as launched:
         client = EngineClient(launched.url, model="base", api_key=launched.api_key, signer=signer)
         await client.identify()
         yield client
         await client.close()
 
 
-def _retracting(command: Command) -> Command:
-    """SGLang's own test switch."""
+def _changed(command: Command) -> Command:
+    """Without a flag of the launcher's, and with SGLang's own test switch."""
+    config = Path(command.argv[-1])
+    said = json.loads(config.read_text())
+    said["arguments"].remove("--enable-cache-report")
+    config.write_text(json.dumps(said))
     return Command(command.argv, dict(command.env) | {"SGLANG_TEST_RETRACT": "1"})

@@ -16,7 +16,7 @@ from serving.engine.local import LocalEngine
 from serving.engine_plugin.claims import CHAT_ROUTE, TENANT, WORKER
 from serving.engine_plugin.identity import OWN_NAMESPACE
 from serving.engine_plugin.trust import trust_document
-from tests.engine.wire import Wire, code, new_namespace, stranger
+from tests.engine.wire import CONTROLS, Wire, code, new_namespace, stranger
 from tests.signing import signer_for_tests
 
 pytestmark = [pytest.mark.engine, pytest.mark.asyncio(loop_scope="session")]
@@ -126,6 +126,29 @@ async def test_a_signed_body_with_another_control_in_it_is_still_refused(
         orjson.dumps(body | more), request_id=body["rid"], namespace=body["cache_salt"]
     )
     assert (status, code(answer)) in [(403, "body_refused"), (403, "proof_inconsistent")]
+
+
+async def test_a_control_in_a_header_is_not_heard(wire: Wire) -> None:
+    """Each would be an error, another id, or tokens in the answer; `test_stock_twin` shows them."""
+    body = orjson.dumps(wire.body())
+    proof = wire.signed(wire.claims(body))
+    status, answer = await wire.send(CHAT_ROUTE, body, proof, **CONTROLS)
+    assert status == 200
+    assert answer["id"] == orjson.loads(body)["rid"]
+    assert not {"input_ids", "output_ids"} & _keys(answer)
+
+
+def _keys(value: Any) -> set[str]:
+    """All names in an answer, at any depth."""
+    if isinstance(value, dict):
+        return set(value).union(*map(_keys, value.values()))
+    return set().union(*map(_keys, value)) if isinstance(value, list) else set()
+
+
+async def test_a_genuine_proof_of_no_namespace_is_refused(wire: Wire) -> None:
+    status, answer = await wire.chat(wire.body(cache_salt=""))
+    assert status != 200
+    assert "proof_inconsistent" in orjson.dumps(answer).decode()
 
 
 async def test_a_key_that_stands_twice_in_a_body_is_refused(wire: Wire) -> None:

@@ -20,11 +20,20 @@ from serving.engine.client import EngineClient
 from serving.engine.probe import probe
 from serving.errors import EngineRefusedError
 from serving.settings import Settings
-from tests.engine.wire import Wire
+from tests.engine.wire import CONTROLS, Wire
 from tests.signing import signer_for_tests
 
 pytestmark = [pytest.mark.engine, pytest.mark.asyncio(loop_scope="module")]
 
+# Those controls of a plain chat whose effect its answer shows.
+_HEARD = {
+    "x-data-parallel-rank",
+    "x-override-rid",
+    "x-override-priority",
+    "x-override-routed-dp-rank",
+    "x-sglext-return-input-ids",
+    "x-sglext-return-output-ids",
+}
 _CHAT = "POST /v1/chat/completions"
 
 
@@ -74,6 +83,15 @@ async def test_it_aborts_whoever_has_an_id_that_begins_with_the_callers(
     assert (await _unproven(wire, "POST /abort_request", {"rid": attacker["rid"]}))[0] == 200
     async with asyncio.timeout(20):
         await asyncio.gather(*generating)
+
+
+async def test_it_takes_parameters_from_headers(stock: EngineClient) -> None:
+    wire = Wire(stock)
+    for name, value in CONTROLS.items():
+        body = wire.body()
+        status, answer = await wire.send(_CHAT, orjson.dumps(body), **{name: value})
+        heard = status == 400 or answer["id"] != body["rid"] or "_ids" in str(answer)
+        assert heard == (name in _HEARD), (name, answer)
 
 
 async def test_a_flood_of_one_tenant_evicts_the_other(stock: EngineClient) -> None:

@@ -17,6 +17,20 @@ from serving.engine.client import EngineClient
 from serving.engine_plugin.claims import CHAT_ROUTE, HEADER, OPERATOR, TENANT, Claims, sign
 from serving.engine_plugin.trust import key_id
 
+# Parameters that SGLang 0.5.23 takes from headers (`request_headers.py`, `serving_base.py`,
+# `serving_chat.py`), with values that would show.
+CONTROLS = {
+    "x-smg-routing-key": "stolen",
+    "x-data-parallel-rank": "not a number",
+    "x-override-rid": "0" * 32,
+    "x-override-priority": "not a number",
+    "x-override-routed-dp-rank": "not a number",
+    "x-override-conversation-id": "stolen",
+    "x-sglext-return-input-ids": "1",
+    "x-sglext-return-output-ids": "1",
+    "x-sglext-ids-framed": "1",
+}
+
 
 def new_namespace() -> Namespace:
     return Namespace(secrets.token_hex(32))
@@ -89,6 +103,10 @@ class Wire:
         """One of the other routes, as the operator."""
         data = orjson.dumps(body) if body is not None else b""
         return await self.send(route, data, self.operator(route, data))
+
+    async def flush(self) -> None:
+        """Empty the prefix cache and forget accounts, once nothing runs."""
+        assert (await self.open("POST /flush_cache?timeout=60"))[0] == 200
 
     async def running(self) -> int:
         """How many requests the engine is generating."""
