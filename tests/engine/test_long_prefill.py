@@ -14,6 +14,4 @@ async def test_a_long_prompt_is_a_longer_wait_for_a_running_answer(engine: Engin
     seen = await measured(engine, rounds=2, words=700)
     # Several chunks of 704.
     assert seen["prompt_tokens"] > 3 * 704
-    assert 0 < seen["gap_alone_ms"] < seen["longest_gap_ms"]
-    # The answer goes on between the chunks.
-    assert seen["longest_gap_ms"] < 1_000 * seen["prompt_seconds"]
+    assert 0 < 2 * seen["gap_alone_ms"] < seen["longest_gap_ms"]
