@@ -27,20 +27,23 @@ def prefix(
     with err.status("starting") as status:
         result = asyncio.run(measure(worker, Plan(rounds=rounds), status.update))
     result = {"model": model.value, **result}
-    out.print(_prefix_table(result))
+    out.print(table_of(result))
     if save is not None:
         write(save, result)
 
 
-def _prefix_table(result: dict[str, Any]) -> Table:
+def table_of(result: dict[str, Any]) -> Table:
+    """What the command prints."""
     table = Table("what", "SGLang as it is", "tenants, not scrubbed", "tenants, scrubbed")
     chats, flood = result["chats"], result["flood"]
     table.add_row("hit rate in chats", *_ends(chats, "hit_rate"))
     table.add_row("quiet tenants' hit rate alone", *_ends(flood, "alone"))
-    table.add_row("the same after a flood", *_ends(flood, "after"))
-    for when in ("alone", "after"):
-        name = f"longest_first_token_{when}_ms"
-        table.add_row(f"their longest wait for a token, {when}, ms", *_ends(flood, name))
+    table.add_row("the same when a flood has filled the pool", *_ends(flood, "after"))
+    table.add_row("the same while it goes on", *_ends(flood, "during"))
+    for when in ("alone", "during"):
+        times = {side: _times(cell[f"first_token_{when}"]) for side, cell in flood.items()}
+        row = (times["stock"], "", times["scrub_on"])
+        table.add_row(f"their first token {when}: p50, p99, ms", *row)
     slots = result["released_slots"]
     shown = (
         f"{slots[name]['dirty']} of {slots[name]['free']}" for name in ("scrub_off", "scrub_on")
@@ -48,9 +51,18 @@ def _prefix_table(result: dict[str, Any]) -> Table:
     table.add_row("free slots that hold data", "", *shown)
     for phase, sides in result["speed"].items():
         cells = (sides[name] for name in ("stock", "scrub_off", "scrub_on"))
-        texts = (f"{c['tokens_per_second']} ({100 * c['cost']:+.1f}%)" for c in cells)
-        table.add_row(f"{phase}, tokens/s (cost)", *texts)
+        table.add_row(f"{phase}, tokens/s (cost; of the rounds)", *(_speed(c) for c in cells))
     return table
+
+
+def _times(cell: dict[str, Any]) -> str:
+    return f"{cell['p50_ms']}, {cell['p99_ms']} (of {cell['count']})"
+
+
+def _speed(cell: dict[str, Any]) -> str:
+    costs = cell["rounds"]["cost"]
+    rate, cost = cell["tokens_per_second"], cell["cost"]
+    return f"{rate} ({100 * cost:+.1f}%; {100 * min(costs):+.1f} to {100 * max(costs):+.1f}%)"
 
 
 def _ends(sides: dict[str, Any], name: str) -> tuple[str, str, str]:

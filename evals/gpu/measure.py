@@ -16,6 +16,7 @@ from typing import Any
 
 from evals.gpu.shapes import LOAD, Shape, model_of
 from evals.performance import prefix, tenants
+from evals.performance.flood import Flood
 from evals.report import write
 from serving.cli.engine import Model, prepared, worker_of
 from serving.cli.output import note
@@ -73,11 +74,14 @@ async def _measured(worker: Worker, backend: str, options: argparse.Namespace) -
     chosen = () if backend == "default" else ("--attention-backend", backend)
     share = _SHARE if worker.device == "cuda" else ()
     pool = ("--max-total-tokens", "65536" if large else "8192")
-    # A flood is half as much again as the pool.
-    plan = prefix.Plan(count, victims=min(5, count), flood_prompts=140, rounds=options.rounds)
+    # The flood's first prompts are half as much again as the pool; between two asks of a victim it
+    # sends as much as the pool lacks room for, so that SGLang as it is loses the victim's prompt.
+    flood = Flood(count, victim_words=400, asks=10, prompts=60, words=400, streams=8)
+    plan = prefix.Plan(count, flood=flood, rounds=options.rounds)
     crowd = tenants.Crowd(count, rounds=options.rounds)
     if not large:
-        plan = replace(plan, turns=2, flood_prompts=18)
+        flood = Flood(count, victim_words=150, asks=2, prompts=18, words=160)
+        plan = replace(plan, turns=2, flood=flood)
         crowd = replace(crowd, streams=1, words=20, tokens=8)
     worker = replace(worker, arguments=(*worker.arguments, *chosen, *share, *pool))
     async with prefix.running(worker, note) as sides:

@@ -1,23 +1,25 @@
-"""Our engine's speed beside the plain recipe's: one stream, eight, a prompt, a cached one."""
+"""Our engine's speed beside the plain recipe's: one stream, eight, a prompt, a cached one. And
+whether what ours charges to requests adds up to the time that it was busy."""
 
 from __future__ import annotations
 
 import asyncio
-import secrets
 import statistics
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from evals.performance.engine_side import (
-    Asker,
     Progress,
+    asker_of,
     in_turns,
-    ratio_of_rounds,
+    random_words,
+    ratios_of_rounds,
     running_sides,
 )
+from evals.performance.metered_load import Mix
+from evals.performance.metered_load import measured as metered
 from evals.performance.recipe import recipe
-from isolation.namespaces import Namespace
-from isolation.testing.contexts import tenant_for_tests
 from serving.engine.client import EngineClient
 from serving.engine.launch import Worker
 
@@ -25,8 +27,9 @@ from serving.engine.launch import Worker
 _CONTEXT, _TOKENS = 130, 48
 
 
-async def measure(worker: Worker, rounds: int, progress: Progress) -> dict[str, Any]:
-    """Tokens per second of each phase and side, and how many times the recipe's rate ours is."""
+async def measure(worker: Worker, rounds: int, mix: Mix, progress: Progress) -> dict[str, Any]:
+    """Tokens per second of each phase and side, how many times the recipe's rate ours is, and the
+    metering of a mixed load."""
     phases = {
         "decode, 1 stream": _one,
         "decode, 8 streams": _eight,
@@ -35,22 +38,30 @@ async def measure(worker: Worker, rounds: int, progress: Progress) -> dict[str, 
     }
     async with running_sides(worker, progress, {"ours": True}, {"recipe": recipe}) as sides:
         rates = await in_turns(sides, phases, rounds, progress)
+        progress("metering: a mixed load with aborts")
+        load = await metered(sides["ours"], mix)
     return {
-        phase: {
-            "recipe": round(statistics.median(measured["recipe"]), 1),
-            "ours": round(statistics.median(measured["ours"]), 1),
-            "times": round(ratio_of_rounds(measured["ours"], measured["recipe"]), 2),
-        }
-        for phase, measured in rates.items()
+        "phases": {phase: _compared(**measured) for phase, measured in rates.items()},
+        "metering": load.report(),
     }
 
 
-def _asker(client: EngineClient, tenant: str = "speed") -> Asker:
-    return Asker(client, tenant_for_tests(tenant), Namespace(secrets.token_hex(32)))
+def _compared(recipe: Sequence[float], ours: Sequence[float]) -> dict[str, Any]:
+    times = ratios_of_rounds(ours, recipe)
+    return {
+        "recipe": round(statistics.median(recipe), 1),
+        "ours": round(statistics.median(ours), 1),
+        "times": round(statistics.median(times), 2),
+        "rounds": {
+            "recipe": [round(rate, 1) for rate in recipe],
+            "ours": [round(rate, 1) for rate in ours],
+            "times": [round(ratio, 2) for ratio in times],
+        },
+    }
 
 
 def _message(words: int) -> dict[str, str]:
-    return {"role": "user", "content": " ".join(secrets.token_hex(2) for _ in range(words))}
+    return {"role": "user", "content": random_words(words)}
 
 
 async def _one(client: EngineClient) -> float:
@@ -63,7 +74,7 @@ async def _eight(client: EngineClient) -> float:
 
 async def _decoded(client: EngineClient, streams: int) -> float:
     """Output tokens per second of as many tenants; their prompts are in the cache before."""
-    pairs = [(_asker(client, f"speed-{n}"), [_message(_CONTEXT)]) for n in range(streams)]
+    pairs = [(asker_of(client, f"speed-{n}"), [_message(_CONTEXT)]) for n in range(streams)]
     for asker, messages in pairs:
         await asker.ask(messages, 1)
     begun = time.perf_counter()
@@ -76,13 +87,13 @@ async def _decoded(client: EngineClient, streams: int) -> float:
 
 
 async def _prefill(client: EngineClient) -> float:
-    answer = await _asker(client).ask([_message(_CONTEXT)], 1)
+    answer = await asker_of(client, "speed").ask([_message(_CONTEXT)], 1)
     return answer.usage.prompt / answer.seconds
 
 
 async def _cached(client: EngineClient) -> float:
     """A new turn after a long conversation: prompt tokens per second, most of them cached."""
-    asker, history = _asker(client), [_message(2 * _CONTEXT)]
+    asker, history = asker_of(client, "speed"), [_message(2 * _CONTEXT)]
     await asker.ask(history, 1)
     answer = await asker.ask([*history, {"role": "assistant", "content": "Yes."}, _message(8)], 1)
     return answer.usage.prompt / answer.seconds

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from isolation.context import TenantContext
 from isolation.namespaces import Namespace
+from isolation.testing.contexts import tenant_for_tests
 from serving.engine.client import EngineClient, Job, TokenUsage
 from serving.engine.launch import Launched, Worker, launch
 from serving.engine.proof import ProofSigner
@@ -95,6 +96,16 @@ class Asker:
         return Answer("".join(texts), usage, time.perf_counter() - begun)
 
 
+def asker_of(client: EngineClient, name: str) -> Asker:
+    """The tenant of this name, in a namespace that nobody had before."""
+    return Asker(client, tenant_for_tests(name), Namespace(secrets.token_hex(32)))
+
+
+def random_words(count: int) -> str:
+    """Words that nobody sent before, of four or five tokens each."""
+    return " ".join(secrets.token_hex(2) for _ in range(count))
+
+
 @asynccontextmanager
 async def running_sides(
     worker: Worker,
@@ -144,5 +155,10 @@ async def in_turns(
 
 
 def ratio_of_rounds(rates: Sequence[float], others: Sequence[float]) -> float:
-    """The median of the rounds' ratios: what slows the machine in a round slows both sides."""
-    return statistics.median(a / b for a, b in zip(rates, others, strict=True))
+    """The median of the rounds' ratios."""
+    return statistics.median(ratios_of_rounds(rates, others))
+
+
+def ratios_of_rounds(rates: Sequence[float], others: Sequence[float]) -> list[float]:
+    """Round by round: what slows the machine in a round slows both sides."""
+    return [a / b for a, b in zip(rates, others, strict=True)]

@@ -17,9 +17,7 @@ from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
-from evals.performance.engine_side import Asker, Progress, running_sides
-from isolation.namespaces import Namespace
-from isolation.testing.contexts import tenant_for_tests
+from evals.performance.engine_side import Progress, asker_of, random_words, running_sides
 from serving.engine.client import EngineClient, Job
 from serving.engine.launch import Worker
 
@@ -37,14 +35,14 @@ async def measure(
         chunked = replace(worker, shared_chunk=shared, arguments=(*worker.arguments, *flags))
         async with running_sides(chunked, progress, {"ours": True}, {}) as sides:
             progress(f"chunks of {size}, of {shared or size} beside answers, {interval} between")
-            seen = [await _round(sides["ours"], words) for _ in range(rounds)]
+            seen = await measured(sides["ours"], rounds, words)
         rows.append(
             {
                 "chunked_prefill_size": size,
                 "shared_chunk": shared,
                 "prefill_decode_interval": interval,
             }
-            | _summary(seen)
+            | seen
         )
     return {"words": words, "rounds": rounds, "rows": rows}
 
@@ -54,6 +52,11 @@ def _settings(sizes: Sequence[int], shared: int) -> list[tuple[int, int, int]]:
     largest but one as it is set; and the smallest as in SGLang itself, without steps between."""
     usual = sorted(sizes)[-2:][0]
     return [*((size, 1, 0) for size in sizes), (usual, 1, shared), (min(sizes), 0, 0)]
+
+
+async def measured(client: EngineClient, rounds: int, words: int) -> dict[str, Any]:
+    """Gaps between an answer's tokens, and the long prompt's time, on an engine that runs."""
+    return _summary([await _round(client, words) for _ in range(rounds)])
 
 
 def _summary(seen: list[dict[str, Any]]) -> dict[str, Any]:
@@ -69,9 +72,8 @@ def _summary(seen: list[dict[str, Any]]) -> dict[str, Any]:
 async def _round(client: EngineClient, words: int) -> dict[str, Any]:
     async with aclosing(_pieces(client)) as pieces:
         times = [await anext(pieces) for _ in range(_ALONE)]
-        prompt = " ".join(secrets.token_hex(2) for _ in range(words))
-        message = {"role": "user", "content": prompt}
-        asked = asyncio.create_task(_asker(client).ask([message], 1))
+        message = {"role": "user", "content": random_words(words)}
+        asked = asyncio.create_task(asker_of(client, "chunks").ask([message], 1))
         async for moment in pieces:
             times.append(moment)
             if asked.done():
@@ -88,14 +90,10 @@ async def _round(client: EngineClient, words: int) -> dict[str, Any]:
 
 async def _pieces(client: EngineClient) -> AsyncGenerator[float, None]:
     """When each piece of a long answer arrives."""
-    asker = _asker(client)
+    asker = asker_of(client, "chunks")
     messages = [{"role": "user", "content": "Tell me everything."}]
     job = Job(secrets.token_hex(16), messages, 4_000, {"temperature": 0, "ignore_eos": True})
     async with aclosing(client.of(asker.ctx, asker.namespace).stream(job)) as deltas:
         async for delta in deltas:
             if delta.text:
                 yield time.perf_counter()
-
-
-def _asker(client: EngineClient) -> Asker:
-    return Asker(client, tenant_for_tests("chunks"), Namespace(secrets.token_hex(32)))

@@ -1,4 +1,4 @@
-"""The tenants' cache beside SGLang's own: hits in chats, hits after a flood, and what it costs.
+"""The tenants' cache beside SGLang's own: hits in chats, hits in a flood, and what it costs.
 
 All sides run at once and are asked in turns, so that they see the same moments of the machine.
 """
@@ -6,38 +6,35 @@ All sides run at once and are asked in turns, so that they see the same moments 
 from __future__ import annotations
 
 import asyncio
-import secrets
 import statistics
 import time
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+from evals.performance import flood
 from evals.performance.engine_side import (
-    Answer,
-    Asker,
     Progress,
+    asker_of,
     in_turns,
-    ratio_of_rounds,
+    random_words,
+    ratios_of_rounds,
     running_sides,
     stock,
 )
-from isolation.namespaces import Namespace
-from isolation.testing.contexts import operator_for_tests, tenant_for_tests
+from isolation.testing.contexts import operator_for_tests
 from serving.engine.client import EngineClient
 from serving.engine.launch import Worker
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How much. Words are of four or five tokens: all chats together fit the pool, a flood does
-    not."""
+    """How much. All chats together fit the pool, a flood does not."""
 
     tenants: int = 20
     turns: int = 6
-    victims: int = 5
-    flood_prompts: int = 30
+    flood: flood.Flood = field(default_factory=flood.Flood)
     rounds: int = 7
 
 
@@ -69,28 +66,23 @@ async def measured(
             progress(f"{what}: {name}")
             await sides[name].ask(operator_for_tests(), "POST /flush_cache")
             result[what][name] = await workload(sides[name], plan)
-    result["released_slots"] = await _released(sides, plan, progress)
+    scrubbed = await _slots(sides["scrub_on"])
+    progress("released slots without scrubbing")
+    control = await _unscrubbed(sides["scrub_off"], plan)
+    result["released_slots"] = {"scrub_on": scrubbed, "scrub_off": control}
     return result | {"speed": await _speed(sides, plan, progress)}
-
-
-def _asker(client: EngineClient, name: str) -> Asker:
-    return Asker(client, tenant_for_tests(name), Namespace(secrets.token_hex(32)))
-
-
-def _words(count: int) -> str:
-    return " ".join(secrets.token_hex(2) for _ in range(count))
 
 
 async def _chats(client: EngineClient, plan: Plan) -> dict[str, Any]:
     """Multi-turn chats of many tenants in turns: the part of all later prompts that was a hit."""
     chats = [
-        (_asker(client, f"chat-{number}"), [{"role": "system", "content": _words(30)}])
+        (asker_of(client, f"chat-{number}"), [{"role": "system", "content": random_words(30)}])
         for number in range(plan.tenants)
     ]
     cached = prompts = 0
     for turn in range(plan.turns):
         for asker, messages in chats:
-            messages.append({"role": "user", "content": _words(10)})
+            messages.append({"role": "user", "content": random_words(10)})
             answer = await asker.ask(messages, 6)
             messages.append({"role": "assistant", "content": answer.text})
             if turn:
@@ -100,53 +92,21 @@ async def _chats(client: EngineClient, plan: Plan) -> dict[str, Any]:
 
 
 async def _flood(client: EngineClient, plan: Plan) -> dict[str, Any]:
-    """Quiet tenants' hit rate and time to the first token, alone, and after one other tenant filled
-    the pool and more."""
-    victims = [
-        (_asker(client, f"victim-{number}"), [{"role": "user", "content": _words(150)}])
-        for number in range(plan.victims)
-    ]
-    for asker, messages in victims:
-        await asker.ask(messages, 1)
-    alone = [await asker.ask(messages, 1) for asker, messages in victims]
-    loud = _asker(client, "loud")
-    flood = 0
-    for _ in range(plan.flood_prompts):
-        answer = await loud.ask([{"role": "user", "content": _words(160)}], 1)
-        flood += answer.usage.prompt
-    after = [await asker.ask(messages, 1) for asker, messages in victims]
-    return {
-        "alone": _rate(alone),
-        "after": _rate(after),
-        "longest_first_token_alone_ms": _longest(alone),
-        "longest_first_token_after_ms": _longest(after),
-        "flood_tokens": flood,
-    }
+    return await flood.measured(client, plan.flood)
 
 
-async def _released(
-    sides: dict[str, EngineClient], plan: Plan, progress: Progress
-) -> dict[str, dict[str, int]]:
-    """Free slots after a flood, and how many of them hold anything; without scrubbing: the control,
-    which shows that what is read is what tenants wrote."""
-    found: dict[str, dict[str, int]] = {}
-    for name in ("scrub_on", "scrub_off"):
-        progress(f"released slots: {name}")
-        await sides[name].ask(operator_for_tests(), "POST /flush_cache")
-        await _flood(sides[name], plan)
-        audit = await sides[name].ask(operator_for_tests(), "GET /bulkhead/v1/audit")
-        ranks = audit["ranks"]
-        found[name] = {key: sum(rank[key] for rank in ranks) for key in ("free", "dirty")}
-    return found
+async def _slots(client: EngineClient) -> dict[str, int]:
+    """Free slots of the pool, and how many of them hold anything."""
+    audit = await client.ask(operator_for_tests(), "GET /bulkhead/v1/audit")
+    return {key: sum(rank[key] for rank in audit["ranks"]) for key in ("free", "dirty")}
 
 
-def _longest(answers: list[Answer]) -> float:
-    return round(1_000 * max(answer.seconds for answer in answers), 1)
-
-
-def _rate(answers: list[Answer]) -> float:
-    cached = sum(answer.usage.cached for answer in answers)
-    return round(cached / sum(answer.usage.prompt for answer in answers), 4)
+async def _unscrubbed(client: EngineClient, plan: Plan) -> dict[str, int]:
+    """The control, which shows that what is read is what tenants wrote."""
+    await client.ask(operator_for_tests(), "POST /flush_cache")
+    async with flood.flooding(client, plan.flood):
+        pass
+    return await _slots(client)
 
 
 async def _speed(sides: dict[str, EngineClient], plan: Plan, progress: Progress) -> dict[str, Any]:
@@ -158,25 +118,33 @@ async def _speed(sides: dict[str, EngineClient], plan: Plan, progress: Progress)
 
 def compared(measured: dict[str, list[float]]) -> dict[str, Any]:
     """Each side's median, and its cost against `stock` in the same rounds."""
+    return {name: _cost(rates, measured["stock"]) for name, rates in measured.items()}
+
+
+def _cost(rates: list[float], stock: list[float]) -> dict[str, Any]:
+    costs = [1 - ratio for ratio in ratios_of_rounds(rates, stock)]
     return {
-        name: {
-            "tokens_per_second": round(statistics.median(rates), 1),
-            "cost": round(1 - ratio_of_rounds(rates, measured["stock"]), 4),
-        }
-        for name, rates in measured.items()
+        "tokens_per_second": round(statistics.median(rates), 1),
+        "cost": round(statistics.median(costs), 4),
+        "rounds": {
+            "tokens_per_second": [round(rate, 1) for rate in rates],
+            "cost": [round(cost, 4) for cost in costs],
+        },
     }
 
 
 async def _prefill(client: EngineClient) -> float:
-    asker = _asker(client, "prefill")
-    answers = [await asker.ask([{"role": "user", "content": _words(130)}], 1) for _ in range(3)]
+    asker = asker_of(client, "prefill")
+    answers = [
+        await asker.ask([{"role": "user", "content": random_words(130)}], 1) for _ in range(3)
+    ]
     return sum(a.usage.prompt for a in answers) / sum(a.seconds for a in answers)
 
 
 async def _decode(client: EngineClient) -> float:
     begun = time.perf_counter()
-    askers = [_asker(client, f"decode-{number}") for number in range(8)]
-    message = [{"role": "user", "content": _words(10)}]
+    askers = [asker_of(client, f"decode-{number}") for number in range(8)]
+    message = [{"role": "user", "content": random_words(10)}]
     answers = await asyncio.gather(*(asker.ask(message, 24, whole=True) for asker in askers))
     tokens = sum(answer.usage.completion for answer in answers)
     return tokens / (time.perf_counter() - begun)

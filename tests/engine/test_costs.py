@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import re
 import secrets
-import time
-from contextlib import aclosing
-from typing import Any
 
 import pytest
 
+from evals.performance.engine_side import asker_of, random_words
+from evals.performance.metered_load import Mix, cost_of, measured
 from isolation.policy import TIERS
 from isolation.testing.contexts import tenant_for_tests
 from serving.engine.client import EngineClient, Job
-from serving.engine_plugin.stopwatch import Cost, RequestWatch, Row, StepMeter
+from serving.engine_plugin.stopwatch import RequestWatch, Row, StepMeter
 from serving.settings import Settings
 from tests.engine.wire import Wire, new_namespace
 
-FJELLVIK, VOLTBAY = tenant_for_tests("fjellvik"), tenant_for_tests("voltbay")
+FJELLVIK = tenant_for_tests("fjellvik")
 
 
 class Clock:
@@ -78,39 +76,9 @@ def test_overlapping_steps_are_not_counted_twice() -> None:
     assert (first.cost.busy_seconds, second.cost.busy_seconds) == (2.0, 1.0)
 
 
-async def _clocks(wire: Wire) -> tuple[float, float]:
-    """Now, and how long SGLang's scheduler had nothing to do until now, by its own account.
-
-    It adds up when something wakes it, and at most once a second.
-    """
-    await asyncio.sleep(1.5)
-    assert (await wire.open("GET /bulkhead/v1/accounts"))[0] == 200
-    now = time.monotonic()
-    await asyncio.sleep(0.2)
-    _, text = await wire.send("GET /metrics")
-    found = re.search(r"^sglang:scheduler_idle_seconds_total\{.*\} (\S+)$", text, re.MULTILINE)
-    assert found
-    return now, float(found[1])
-
-
 def _job(words: int, max_tokens: int) -> Job:
-    text = " ".join(secrets.token_hex(2) for _ in range(words))
-    messages = [{"role": "user", "content": text}]
+    messages = [{"role": "user", "content": random_words(words)}]
     return Job(secrets.token_hex(16), messages, max_tokens, {"ignore_eos": True})
-
-
-async def _run(engine: EngineClient, ctx: Any, job: Job, leave_after: int | None = None) -> Cost:
-    tenant = engine.of(ctx, new_namespace())
-    cost, pieces = None, 0
-    async with aclosing(tenant.stream(job)) as deltas:
-        async for delta in deltas:
-            cost = delta.cost or cost
-            pieces += bool(delta.text)
-            if leave_after is not None and pieces >= leave_after:
-                break
-    cost = cost or await tenant.settle(job)
-    assert cost is not None
-    return cost
 
 
 @pytest.mark.engine
@@ -118,18 +86,13 @@ async def _run(engine: EngineClient, ctx: Any, job: Job, leave_after: int | None
 async def test_the_costs_of_a_mixed_load_add_up_to_the_engines_busy_time(
     engine: EngineClient,
 ) -> None:
-    wire = Wire(engine)
-    began, idle = await _clocks(wire)
-    jobs = [
-        *(_run(engine, FJELLVIK, _job(40, 150)) for _ in range(3)),
-        *(_run(engine, VOLTBAY, _job(900, 60)) for _ in range(3)),
-        *(_run(engine, VOLTBAY, _job(40, 5_000), leave_after=20) for _ in range(3)),
-        *(_run(engine, FJELLVIK, _job(40, 5_000), leave_after=1) for _ in range(3)),
-    ]
-    costs = await asyncio.gather(*jobs)
-    ended, idle_then = await _clocks(wire)
-    busy = (ended - began) - (idle_then - idle)
-    assert sum(cost.busy_seconds for cost in costs) == pytest.approx(busy, rel=0.05)
+    load = await measured(engine, Mix())
+    costs = [cost for _, cost in load.costs]
+    assert (len(costs), load.aborted) == (12, 6)
+    assert load.metered_seconds == pytest.approx(load.busy_seconds, rel=0.05)
+    # Charges that lacked one tenant's would not.
+    short = sum(cost.busy_seconds for tenant, cost in load.costs if tenant == "short")
+    assert short < 0.9 * load.busy_seconds
     assert all(cost.worker_type == "cpu" for cost in costs)
     # Twelve requests on eight places: some waited.
     assert max(cost.queue_seconds for cost in costs) > 0.05
@@ -159,7 +122,7 @@ async def test_a_cached_prefix_costs_its_tenant_less(engine: EngineClient) -> No
 @pytest.mark.asyncio(loop_scope="session")
 async def test_a_cost_is_told_once_and_only_to_who_may_ask(engine: EngineClient) -> None:
     job = _job(10, 2)
-    assert (await _run(engine, FJELLVIK, job)).computed_tokens > 10
+    assert (await cost_of(asker_of(engine, "fjellvik"), job)).computed_tokens > 10
     wire = Wire(engine)
     body = b'{"request_id":"' + job.request_id.encode() + b'"}'
     claims = wire.claims(body, route="POST /bulkhead/v1/settle")
@@ -177,7 +140,7 @@ async def test_a_request_that_gives_way_to_an_urgent_one_says_so_in_its_last_chu
     assert max(tier.priority for tier in TIERS.values()) <= 10
     wire, places = Wire(engine), Settings().engine_slots
     jobs = [_job(10, 80) for _ in range(places)]
-    running = [asyncio.create_task(_run(engine, FJELLVIK, job)) for job in jobs]
+    running = [asyncio.create_task(cost_of(asker_of(engine, "fjellvik"), job)) for job in jobs]
     while await wire.running() < places:
         await asyncio.sleep(0.02)
     priority = FJELLVIK.tier.priority + above

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from evals.cli.bench_prefix import table_of
 from evals.gpu import measure, run
 from evals.gpu.measure import main
 from evals.gpu.shapes import Shape, model_of
@@ -24,9 +25,19 @@ def test_it_measures_hits_slots_and_throughput_side_by_side(tmp_path: Path) -> N
     measured = report["backends"]["default"]
     flood = measured["prefix"]["flood"]
     assert flood["stock"]["alone"] > 0.9 > 0.5 > flood["stock"]["after"]
-    assert flood["scrub_on"]["after"] > 0.9
+    assert flood["scrub_on"]["after"] > 0.9 < flood["scrub_on"]["during"]
+    for side in flood.values():
+        for when in ("alone", "during"):
+            times = side[f"first_token_{when}"]
+            assert times["count"] == 4
+            assert 0 < times["p50_ms"] <= times["p99_ms"] <= times["max_ms"]
+        assert side["flood_tokens"] > side["flood_tokens_before"] > 8_192
     slots = measured["prefix"]["released_slots"]
     assert slots["scrub_on"]["dirty"] == 0 < slots["scrub_off"]["dirty"]
+    assert {
+        len(sides["scrub_on"]["rounds"]["cost"]) for sides in measured["prefix"]["speed"].values()
+    } == {1}
+    assert table_of(measured["prefix"]).row_count == 9
     for phase in measured["tenants"].values():
         assert all(phase[side]["tokens_per_second"] > 0 for side in ("stock", "scrub_on"))
 
