@@ -21,6 +21,7 @@ from serving.adapters.ports import (
     AdapterIndex,
     AdapterRecord,
     LooseFolder,
+    OutOfService,
     TenantAdapterIndex,
 )
 from serving.control.database import Database, utc_now
@@ -70,6 +71,29 @@ class SqlAdapterIndex(AdapterIndex):
     async def everybodys(self, operator: OperatorContext) -> Sequence[AdapterRecord]:
         require_operator(operator, "everybody's adapters")
         return await _listed(self._database, true())
+
+    async def out_of_service(
+        self, operator: OperatorContext, records: Sequence[AdapterRecord]
+    ) -> OutOfService:
+        require_operator(operator, "everybody's adapters")
+        tenants = select(TenantRow.id, TenantRow.state).where(
+            TenantRow.id.in_({record.tenant for record in records})
+        )
+        active = select(AdapterVersionRow.upload).where(
+            AdapterVersionRow.upload.in_([record.upload for record in records]),
+            AdapterVersionRow.state == ACTIVE,
+        )
+        async with self._database.transaction() as session:
+            states = dict((await session.execute(tenants)).tuples().all())
+            in_service = set(await session.scalars(active))
+        # A tenant that is not even there any more is deleted, too.
+        deleted = {
+            record.upload
+            for record in records
+            if states.get(record.tenant, DELETED) in (DELETING, DELETED)
+        }
+        revoked = {record.upload for record in records} - in_service - deleted
+        return OutOfService(frozenset(revoked), frozenset(deleted))
 
     async def signed_anew(
         self, operator: OperatorContext, record: AdapterRecord, signature: bytes
