@@ -106,7 +106,7 @@ class AdapterIndex(Protocol):
     async def out_of_service(
         self, operator: OperatorContext, records: Sequence[AdapterRecord]
     ) -> OutOfService:
-        """Which of these are not in service any more. Asked often: two looks at indexed columns."""
+        """Which of these are not in service any more. Asked often: one query, by indexes."""
 
     async def signed_anew(
         self, operator: OperatorContext, record: AdapterRecord, signature: bytes

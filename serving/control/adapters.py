@@ -76,24 +76,27 @@ class SqlAdapterIndex(AdapterIndex):
         self, operator: OperatorContext, records: Sequence[AdapterRecord]
     ) -> OutOfService:
         require_operator(operator, "everybody's adapters")
-        tenants = select(TenantRow.id, TenantRow.state).where(
-            TenantRow.id.in_({record.tenant for record in records})
-        )
-        active = select(AdapterVersionRow.upload).where(
-            AdapterVersionRow.upload.in_([record.upload for record in records]),
-            AdapterVersionRow.state == ACTIVE,
+        uploads = frozenset(record.upload for record in records)
+        in_service = (
+            select(AdapterVersionRow.upload)
+            .join(TenantRow, TenantRow.id == AdapterVersionRow.tenant_id)
+            .where(
+                AdapterVersionRow.upload.in_(uploads),
+                AdapterVersionRow.state == ACTIVE,
+                TenantRow.state.not_in((DELETING, DELETED)),
+            )
         )
         async with self._database.transaction() as session:
-            states = dict((await session.execute(tenants)).tuples().all())
-            in_service = set(await session.scalars(active))
-        # A tenant that is not even there any more is deleted, too.
-        deleted = {
-            record.upload
-            for record in records
-            if states.get(record.tenant, DELETED) in (DELETING, DELETED)
-        }
-        revoked = {record.upload for record in records} - in_service - deleted
-        return OutOfService(frozenset(revoked), frozenset(deleted))
+            ended = uploads - set(await session.scalars(in_service))
+            if not ended:
+                return OutOfService(frozenset(), frozenset())
+            tenants = {record.tenant for record in records}
+            there = select(TenantRow.id).where(
+                TenantRow.id.in_(tenants), TenantRow.state.not_in((DELETING, DELETED))
+            )
+            gone = tenants - {TenantId(tenant) for tenant in await session.scalars(there)}
+        deleted = ended & {record.upload for record in records if record.tenant in gone}
+        return OutOfService(ended - deleted, deleted)
 
     async def signed_anew(
         self, operator: OperatorContext, record: AdapterRecord, signature: bytes
