@@ -54,22 +54,23 @@ class Repeated:
 
     async def _run(self) -> None:
         while not self._closing.is_set():
-            if await self._attempt():
+            error = await self._attempt()
+            if error is None:
                 self._answered()
             else:
-                self._failed()
+                self._failed(error)
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._closing.wait(), self._every)
 
-    async def _attempt(self) -> bool:
-        """Whether it was answered. What hangs is cancelled, and there is never a second beside."""
+    async def _attempt(self) -> BaseException | None:
+        """What was in the way of an answer. What hangs is cancelled; there is never one beside."""
         if self._asking is None or self._asking.done():
             self._asking = asyncio.create_task(self._once(), name="repeated, once")
         await asyncio.wait({self._asking}, timeout=self._patience / 4)
         if not self._asking.done():
             self._asking.cancel()
-            return False
-        return not self._asking.cancelled() and self._asking.exception() is None
+            return TimeoutError()
+        return TimeoutError() if self._asking.cancelled() else self._asking.exception()
 
     async def _once(self) -> None:
         await self._ask()
@@ -82,10 +83,10 @@ class Repeated:
         if self._jumps and gap >= self._patience:
             self._alarm()
 
-    def _failed(self) -> None:
+    def _failed(self, error: BaseException) -> None:
         self._failures += 1
         if self._failures == 1:
-            _log.warning("adapter.watch_failed")
+            _log.warning("adapter.watch_failed", error=type(error).__name__)
         if self._failures > 1 and _now() - self._answered_at >= self._patience:
             self._alarm()
 

@@ -13,6 +13,7 @@ import pytest
 from sqlalchemy import update
 from sqlalchemy.exc import OperationalError
 
+from isolation.errors import UnmintedContextError
 from serving.adapters.errors import AdapterNotFoundError
 from serving.adapters.names import Reference
 from serving.adapters.ports import AdapterRecord
@@ -57,12 +58,13 @@ async def _begin_deletion(here: Gateway) -> None:
     await TenantRegistry(here.database).begin_deletion(OPERATOR, FJELLVIK.tenant_id)
 
 
-async def _purge(here: Gateway) -> None:
+async def _delete_tenant(here: Gateway) -> None:
+    await _begin_deletion(here)
     await here.shop.registry.purge(OPERATOR, FJELLVIK.tenant_id)
 
 
 Way = Callable[[Gateway], Awaitable[None]]
-WAYS = [_revoke_version, _revoke_adapter, _delete_version, _begin_deletion, _purge]
+WAYS = [_revoke_version, _revoke_adapter, _delete_version, _begin_deletion, _delete_tenant]
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -180,7 +182,7 @@ class TestFinishing:
         stream.task.cancel()
         assert await there.left(mine)
 
-    @pytest.mark.parametrize("way", [_begin_deletion, _purge])
+    @pytest.mark.parametrize("way", [_begin_deletion, _delete_tenant])
     async def test_a_deleted_tenant_has_no_grace_nor_what_is_in_it(
         self, opened: Open, way: Way
     ) -> None:
@@ -338,5 +340,5 @@ async def test_it_is_asked_of_every_version_that_is_held_and_only_by_the_operato
     ended = await index.out_of_service(OPERATOR, records)
     assert ended.deleted == {record.upload for record in records}
     assert ended.revoked == frozenset()
-    with pytest.raises(Exception, match="OperatorContext"):
+    with pytest.raises(UnmintedContextError):
         await index.out_of_service(FJELLVIK, records)  # type: ignore[arg-type]
