@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import secrets
 from pathlib import Path
@@ -37,6 +38,13 @@ def previous_key(settings: Settings, purpose: str) -> bytes | None:
         return None
     previous = settings.previous_master_key.get_secret_value()
     return _derived(_long_enough(previous, "BULKHEAD_PREVIOUS_MASTER_KEY"), purpose)
+
+
+def gateway_id(settings: Settings) -> str:
+    """32 hexadecimal digits that name the data folder's gateway, the same at every start."""
+    return hashlib.sha256(_file(settings.data_dir / "keys" / "gateway.id").encode()).hexdigest()[
+        :32
+    ]
 
 
 def write_private(path: Path, text: str) -> None:

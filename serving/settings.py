@@ -75,6 +75,9 @@ class Settings(BaseSettings):
     adapter_batch: int = Field(4, ge=1)
     adapter_capacity: int = Field(8, ge=1)
     adapter_minimum_seconds: float = Field(10.0, ge=0)
+    adapter_revocation: Literal["end", "finish"] = "end"
+    adapter_grace_seconds: float = Field(30.0, gt=0, le=600)
+    adapter_blind_seconds: float = Field(10.0, ge=2, le=20)
 
     embedding: str = "minilm"
     retrieval: Switch = "on"

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
 from serving.adapters.engine_names import EngineName
+from serving.adapters.neighbours import Shared
 from serving.errors import EngineUnavailableError
 
 
@@ -56,12 +57,23 @@ async def is_out(engine: LoraEngine, name: EngineName) -> bool:
     return True
 
 
-async def unload_strangers(engine: LoraEngine, known: Collection[EngineName]) -> None:
+async def unload_strangers(
+    engine: LoraEngine, known: Callable[[], Collection[EngineName]], shared: Shared | None = None
+) -> None:
     """Unload what a gateway before this one loaded: nobody here knows whose it is.
 
+    known: asked behind the list, so that a load of this gateway that is listed is among it.
+    shared: where other gateways load into the same engine; what is theirs stays.
+
     Raises:
-        EngineUnavailableError: the engine does not answer.
+        EngineUnavailableError: the engine does not answer, or keeps one.
+        AdapterUnavailableError: it is not known what the others have.
     """
-    for name in await engine.loaded():
-        if name not in known:
-            await engine.unload(name)
+    listed = await engine.loaded()
+    theirs = await shared.theirs(listed) if shared is not None else ()
+    for name in listed:
+        if name in theirs or name in known():
+            continue
+        # Another gateway may unload it at the same time: then it is out as well.
+        if not await is_out(engine, EngineName(name)):
+            raise EngineUnavailableError

@@ -37,6 +37,17 @@ class LooseFolder:
     folder: str
 
 
+@dataclass(frozen=True, slots=True)
+class OutOfService:
+    """Uploads of versions that nobody may be served by any more.
+
+    revoked: taken out of service or removed. deleted: their whole tenant is.
+    """
+
+    revoked: frozenset[str]
+    deleted: frozenset[str]
+
+
 class TenantAdapterIndex(Protocol):
     """One tenant's versions."""
 
@@ -91,6 +102,11 @@ class AdapterIndex(Protocol):
 
     async def everybodys(self, operator: OperatorContext) -> Sequence[AdapterRecord]:
         """All versions of all tenants."""
+
+    async def out_of_service(
+        self, operator: OperatorContext, records: Sequence[AdapterRecord]
+    ) -> OutOfService:
+        """Which of these are not in service any more. Asked often: one query, by indexes."""
 
     async def signed_anew(
         self, operator: OperatorContext, record: AdapterRecord, signature: bytes

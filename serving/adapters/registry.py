@@ -79,9 +79,9 @@ class AdapterRegistry:
         index = self._parts.index.acting_for(operator, tenant)
         return await remove_versions(self._parts, index, self._tell, reference)
 
-    async def _tell(self, records: Sequence[AdapterRecord]) -> None:
+    async def _tell(self, records: Sequence[AdapterRecord], *, at_once: bool = False) -> None:
         for listener in self._listeners:
-            await listener(records)
+            await listener(records, at_once=at_once)
 
     async def sweep(self, operator: OperatorContext) -> int:
         """Remove what uploads and removals left that were cut short; how many folders."""
@@ -99,7 +99,7 @@ class AdapterRegistry:
         require_operator(operator, "purging adapters")
         mine = [r for r in await self._parts.index.everybodys(operator) if r.tenant == tenant]
         loose = await self._parts.index.purge(operator, tenant)
-        await self._tell(mine)
+        await self._tell(mine, at_once=True)
         for folder in loose:
             await self._remove(operator, folder)
         return len(loose)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import structlog
 
@@ -18,7 +19,12 @@ from serving.adapters.sealed_files import SealedFiles
 
 _log = structlog.get_logger(__name__)
 
-Gone = Callable[[Sequence[AdapterRecord]], Awaitable[None]]
+
+class Gone(Protocol):
+    """Is told of versions that were revoked or removed."""
+
+    async def __call__(self, records: Sequence[AdapterRecord], *, at_once: bool = False) -> None:
+        """at_once: whatever the operator's policy for answers in flight is."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -32,6 +33,7 @@ from serving.adapters.eviction import (
 )
 from serving.adapters.lora_engine import LoraEngine, is_out, unload_strangers
 from serving.adapters.memory import PrivateMemory
+from serving.adapters.neighbours import Shared
 from serving.adapters.pace import LoadPace
 from serving.adapters.ports import AdapterRecord
 from serving.adapters.registry import AdapterRegistry
@@ -51,7 +53,11 @@ _log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class ResidencyParts:
-    """What the manager is made of."""
+    """What the manager is made of.
+
+    shared: None where no other gateway loads into the engine. grace: seconds for which answers in
+    flight may go on when their version is revoked.
+    """
 
     engine: LoraEngine
     registry: AdapterRegistry
@@ -60,6 +66,8 @@ class ResidencyParts:
     sink: ResidencySink
     metrics: Metrics
     places: Places
+    shared: Shared | None = None
+    grace: float = 0.0
 
 
 class Residency:
@@ -94,17 +102,41 @@ class Residency:
         for resident in self._all.values():
             await self._account(resident)
 
-    async def gone(self, records: Sequence[AdapterRecord]) -> None:
-        """These were revoked or removed: their streams end, and then they leave the engine."""
-        ended = [r for record in records if (r := self._current.get(key_of(record))) is not None]
+    def held(self) -> Sequence[Resident]:
+        """All that is in the engine or on its way, in or out."""
+        return list(self._all.values())
+
+    async def gone(self, records: Sequence[AdapterRecord], *, at_once: bool = False) -> None:
+        """These were revoked or removed: nobody gets them from now on, their streams end, and then
+        they leave the engine. Returns when they have, or when their streams have a grace.
+
+        at_once: without the grace.
+        """
+        keys = {key_of(record) for record in records}
+        # Also those that serve nobody else already: a stream may hold one all the same.
+        ended = [r for r in self._all.values() if key_of(r.record) in keys]
+        for resident in ended:
+            if not resident.ending:
+                self._end(resident)
+        if at_once or not self._parts.grace:
+            await self._farewell(ended)
+        else:
+            self._spawn(self._graced(ended))
+
+    async def _graced(self, ended: Sequence[Resident]) -> None:
+        await self._until_out(ended, self._parts.grace)
+        await self._farewell(ended)
+
+    async def _farewell(self, ended: Sequence[Resident]) -> None:
         for resident in ended:
             resident.revoked.set()
-            self._end(resident)
-        for resident in ended:
-            while resident.engine_name in self._all and await self._until_changed(
-                _FAREWELL_SECONDS
-            ):
-                pass
+        await self._until_out(ended, _FAREWELL_SECONDS)
+
+    async def _until_out(self, ended: Sequence[Resident], seconds: float) -> None:
+        until = _now() + seconds
+        while any(resident.engine_name in self._all for resident in ended):
+            if not await self._until_changed(until - _now()):
+                return
 
     def begin(self, ctx: TenantContext, record: AdapterRecord) -> None:
         """Load the version if it is not there and a place is; those who wait come first."""
@@ -296,20 +328,26 @@ class Residency:
     async def _cleaned(self) -> None:
         """Once in the engine's life, before the first load."""
         if self._cleaning is None or (self._cleaning.done() and not _succeeded(self._cleaning)):
-            self._cleaning = self._spawn(unload_strangers(self._parts.engine, self._all))
+            self._cleaning = self._spawn(self._tidied())
         await asyncio.shield(self._cleaning)
+
+    async def _tidied(self) -> None:
+        await unload_strangers(self._parts.engine, lambda: self._all, self._parts.shared)
 
     async def _account(self, resident: Resident) -> None:
         if resident.loaded_at is None:
             return
-        now = _now()
-        seconds, resident.accounted_at = now - resident.accounted_at, now
-        record = resident.record
-        await self._parts.sink.of(resident.ctx).record(
-            ResidencyRecord(
-                f"{record.name}@{record.version}", resident.size, seconds, datetime.now(UTC)
-            )
+        now, before, record = _now(), resident.accounted_at, resident.record
+        resident.accounted_at = now
+        stay = ResidencyRecord(
+            f"{record.name}@{record.version}", resident.size, now - before, datetime.now(UTC)
         )
+        try:
+            await self._parts.sink.of(resident.ctx).record(stay)
+        except Exception as error:
+            # The database is away: what stays is accounted for later, and what must leave leaves.
+            resident.accounted_at = before
+            _log.warning("adapter.not_accounted", error=type(error).__name__)
 
     async def _keep(self) -> None:
         while True:
@@ -319,6 +357,10 @@ class Residency:
                     await self._unload(resident)
                 else:
                     await self._account(resident)
+            if self._parts.shared is not None:
+                # A neighbour may have died, and what it loaded takes up places.
+                with suppress(EngineUnavailableError, AdapterUnavailableError):
+                    await self._tidied()
 
     async def _until_loaded(self, resident: Resident, deadline: float) -> None:
         assert resident.loading is not None

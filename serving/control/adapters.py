@@ -21,6 +21,7 @@ from serving.adapters.ports import (
     AdapterIndex,
     AdapterRecord,
     LooseFolder,
+    OutOfService,
     TenantAdapterIndex,
 )
 from serving.control.database import Database, utc_now
@@ -29,6 +30,10 @@ from serving.control.tenants import DELETED, DELETING
 
 # A removed version's folder may be swept at once.
 _LONG_AGO = datetime(2000, 1, 1)
+
+_TENANT_STAYS = TenantRow.state.not_in((DELETING, DELETED))
+# Of a version, joined with its tenant.
+_IN_SERVICE = (AdapterVersionRow.state == ACTIVE, _TENANT_STAYS)
 
 
 class SqlAdapterIndex(AdapterIndex):
@@ -70,6 +75,26 @@ class SqlAdapterIndex(AdapterIndex):
     async def everybodys(self, operator: OperatorContext) -> Sequence[AdapterRecord]:
         require_operator(operator, "everybody's adapters")
         return await _listed(self._database, true())
+
+    async def out_of_service(
+        self, operator: OperatorContext, records: Sequence[AdapterRecord]
+    ) -> OutOfService:
+        require_operator(operator, "everybody's adapters")
+        uploads = frozenset(record.upload for record in records)
+        in_service = (
+            select(AdapterVersionRow.upload)
+            .join(TenantRow, TenantRow.id == AdapterVersionRow.tenant_id)
+            .where(AdapterVersionRow.upload.in_(uploads), *_IN_SERVICE)
+        )
+        async with self._database.transaction() as session:
+            ended = uploads - set(await session.scalars(in_service))
+            if not ended:
+                return OutOfService(frozenset(), frozenset())
+            tenants = {record.tenant for record in records}
+            there = select(TenantRow.id).where(TenantRow.id.in_(tenants), _TENANT_STAYS)
+            gone = tenants - {TenantId(tenant) for tenant in await session.scalars(there)}
+        deleted = ended & {record.upload for record in records if record.tenant in gone}
+        return OutOfService(ended - deleted, deleted)
 
     async def signed_anew(
         self, operator: OperatorContext, record: AdapterRecord, signature: bytes
@@ -130,7 +155,8 @@ class _SqlTenantIndex(TenantAdapterIndex):
     async def find(self, reference: Reference) -> AdapterRecord | None:
         wanted = (
             select(AdapterVersionRow)
-            .where(_mine(self._tenant, reference), AdapterVersionRow.state == ACTIVE)
+            .where(_mine(self._tenant, reference), *_IN_SERVICE)
+            .join(TenantRow, TenantRow.id == AdapterVersionRow.tenant_id)
             .order_by(AdapterVersionRow.version.desc())
             .limit(1)
         )

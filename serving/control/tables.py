@@ -307,3 +307,15 @@ class GatewayRow(Base):
     token: Mapped[str] = mapped_column(String(32), primary_key=True)
     epoch: Mapped[int]
     seen_at: Mapped[datetime]
+
+
+class AdapterGatewayRow(Base):
+    """A gateway that loads adapters into an engine that it may share, and when it was last there.
+
+    `owner`: its id, which it keeps from one start to the next.
+    """
+
+    __tablename__ = "adapter_gateways"
+
+    owner: Mapped[str] = mapped_column(String(32), primary_key=True)
+    seen_at: Mapped[datetime]

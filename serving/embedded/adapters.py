@@ -29,12 +29,13 @@ from serving.control.adapters import SqlAdapterIndex
 from serving.control.database import Database
 from serving.control.residency import ResidencyLedger
 from serving.control.tenant_keys import TenantKeys
+from serving.embedded.beside import beside_others, following, grace_of
 from serving.embedded.rollouts import RolloutStore
 from serving.engine.client import EngineClient
 from serving.engine.lora import SglangLora
 from serving.engine.model_files import DEFAULT_MODEL, model_folder
 from serving.gateway.runtime import AdapterParts
-from serving.key_files import derived_key, previous_key
+from serving.key_files import derived_key, gateway_id, previous_key
 from serving.key_wrapping import KeyFile
 from serving.metering.metrics import Metrics
 from serving.settings import Settings
@@ -50,6 +51,7 @@ class AdapterStore:
     same: what was stored before is deleted with its tenant.
     """
 
+    database: Database
     registry: AdapterRegistry
     ledger: ResidencyLedger
     rollouts: RolloutStore
@@ -101,11 +103,11 @@ async def open_adapters(
         await registry.resign(operator, ManifestSigner(previous))
     await registry.sweep(operator)
     if settings.adapters == "off":
-        return AdapterStore(registry, ledger, rollouts, None, None)
+        return AdapterStore(database, registry, ledger, rollouts, None, None)
     memory = PrivateMemory.open(memory_root(settings))
     stack.callback(memory.close)
     seen = AdapterParts(registry, Uploads(memory), ledger, rollouts.rollouts)
-    return AdapterStore(registry, ledger, rollouts, memory, seen)
+    return AdapterStore(database, registry, ledger, rollouts, memory, seen)
 
 
 @asynccontextmanager
@@ -120,22 +122,27 @@ async def open_models(
     if store.memory is None:
         yield None
         return
-    residency = Residency(
-        ResidencyParts(
-            engine=SglangLora(operator, engine),
-            registry=store.registry,
-            memory=store.memory,
-            names=EngineNames(derived_key(settings, "adapter engine names")),
-            sink=store.ledger,
-            metrics=metrics,
-            places=Places(settings.adapter_capacity, settings.adapter_minimum_seconds),
+    names = EngineNames(derived_key(settings, "adapter engine names"), gateway_id(settings))
+    async with beside_others(settings, store.database, names) as beside:
+        residency = Residency(
+            ResidencyParts(
+                engine=SglangLora(operator, engine),
+                registry=store.registry,
+                memory=store.memory,
+                names=names,
+                sink=store.ledger,
+                metrics=metrics,
+                places=Places(settings.adapter_capacity, settings.adapter_minimum_seconds),
+                shared=beside.shared,
+                grace=grace_of(settings),
+            )
         )
-    )
-    residency.start()
-    try:
-        yield AdapterModels(store.registry, AdapterLeases(residency))
-    finally:
-        await residency.close()
+        residency.start()
+        try:
+            async with following(settings, store.database, residency, operator, beside):
+                yield AdapterModels(store.registry, AdapterLeases(residency))
+        finally:
+            await residency.close()
 
 
 def memory_root(settings: Settings) -> Path:

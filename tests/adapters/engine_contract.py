@@ -67,7 +67,7 @@ class LoraEngineContract:
         known, stranger = (EngineName(secrets.token_hex(32)) for _ in range(2))
         for number, name in enumerate((known, stranger)):
             await lora_engine.load(name, write(tmp_path / str(number), seed=number).folder)
-        await unload_strangers(lora_engine, [known])
+        await unload_strangers(lora_engine, lambda: [known])
         assert await lora_engine.loaded() == [known]
         await lora_engine.unload(known)
 
