@@ -14,6 +14,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
+from evals.performance import public_prefix
 from evals.performance.engine_side import (
     Answer,
     Asker,
@@ -70,6 +71,8 @@ async def measured(
             await sides[name].ask(operator_for_tests(), "POST /flush_cache")
             result[what][name] = await workload(sides[name], plan)
     result["released_slots"] = await _released(sides, plan, progress)
+    newcomers = public_prefix.Newcomers(max(1, plan.tenants // 2))
+    result["public"] = await public_prefix.measured(sides["scrub_on"], newcomers, progress)
     return result | {"speed": await _speed(sides, plan, progress)}
 
 

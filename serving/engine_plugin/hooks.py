@@ -33,6 +33,17 @@ def around(target: str, parameters: tuple[str, ...], hook: Hook) -> None:
     """
     from sglang.srt.plugins.hook_registry import HookRegistry, HookType
 
+    expect(target, parameters)
+    HookRegistry.register(target, hook, HookType.AROUND)
+    _targets.append(target)
+
+
+def expect(target: str, parameters: tuple[str, ...]) -> None:
+    """Refuse an SGLang in which what the plugin calls is not there, or takes something else first.
+
+    Raises:
+        MissingTargetError: that is so.
+    """
     try:
         function = pkgutil.resolve_name(target)
         found = tuple(inspect.signature(function).parameters)
@@ -40,8 +51,6 @@ def around(target: str, parameters: tuple[str, ...], hook: Hook) -> None:
         raise MissingTargetError(f"SGLang has no {target}") from error
     if found[: len(parameters)] != parameters:
         raise MissingTargetError(f"SGLang's {target} takes {found}, not {parameters}")
-    HookRegistry.register(target, hook, HookType.AROUND)
-    _targets.append(target)
 
 
 def in_force() -> list[str]:

@@ -21,6 +21,7 @@ from serving.engine_plugin import (
     lora,
     lora_scrub,
     metering,
+    public_prefix,
     redaction,
     scrub,
 )
@@ -35,6 +36,7 @@ _PARTS = (
     budgets,
     scrub,
     metering,
+    public_prefix,
     lora,
     lora_scrub,
     cpu_attention,
