@@ -27,7 +27,7 @@ class SharedText:
     in OpenAI's shape. With neither, it is the platform's own system text alone."""
 
     system: str = ""
-    tools: Sequence[dict[str, Any]] = ()
+    tools: tuple[dict[str, Any], ...] = ()
 
     @property
     def digest(self) -> str:
@@ -124,7 +124,7 @@ async def _found(session: AsyncSession, name: str) -> PublicPrefixRow:
 
 
 def _kept(row: PublicPrefixRow) -> KeptPrefix:
-    text = SharedText(row.system, row.tools)
+    text = SharedText(row.system, tuple(row.tools))
     return KeptPrefix(row.name, text, row.published_at.replace(tzinfo=UTC))
 
 

@@ -27,6 +27,10 @@ from serving.gateway.shared_beginning import shared_beginning
 log = structlog.get_logger(__name__)
 
 _EVERY = 3.0  # seconds
+_STAYS = (
+    "It is withdrawn. But the engine had no moment without requests, or does not answer: it stays "
+    "there until the engine is flushed or started anew."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,9 +113,13 @@ class PublicPrefixes:
             EngineUnavailableError: it was withdrawn, and the engine was not flushed.
         """
         await self._records.remove(operator, name)
-        if now:
+        if not now:
+            return
+        try:
             await EnginePublic(self._engine()).flush(operator)
-            await self.keep(operator)
+        except EngineUnavailableError:
+            raise EngineUnavailableError(_STAYS) from None
+        await self.keep(operator)
 
     async def keep(self, operator: OperatorContext) -> None:
         """Publish what is kept and not in the engine: one that started anew or was flushed has

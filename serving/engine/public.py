@@ -12,7 +12,7 @@ import orjson
 
 from isolation.context import OperatorContext
 from serving.engine.client import EngineClient
-from serving.errors import EngineUnavailableError, PublicPrefixRefusedError
+from serving.errors import PublicPrefixRefusedError
 
 _ROUTE = "/bulkhead/v1/public"
 # SGLang waits that long for a moment in which nothing runs.
@@ -95,13 +95,7 @@ class EnginePublic:
         Raises:
             EngineUnavailableError: it had none in 20 seconds, or does not answer.
         """
-        try:
-            await self._client.ask(operator, _FLUSH)
-        except EngineUnavailableError:
-            raise EngineUnavailableError(
-                "The engine had no moment without requests, or does not answer. What was withdrawn "
-                "stays in it until it is flushed or started anew."
-            ) from None
+        await self._client.ask(operator, _FLUSH)
 
     async def _length(self, operator: OperatorContext, route: str, prefix: PublicPrefix) -> int:
         answer = await self._client.ask(operator, route, prefix.body)

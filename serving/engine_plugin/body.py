@@ -88,6 +88,8 @@ def read_prefix(body: bytes) -> tuple[list[Any], list[Any]]:
         raise InvalidBodyError
     if not _plain_messages(messages) or not _plain_tools(tools, None):
         raise InvalidBodyError
+    if not all({"role", "content"}.issubset(turn) for turn in messages):
+        raise InvalidBodyError
     return messages, tools
 
 

@@ -7,6 +7,7 @@ hit is the operator's text, which all know.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable
 from itertools import takewhile
@@ -24,6 +25,7 @@ Ask = Callable[[str], Awaitable[list[dict[str, Any]]]]
 _POOL_PARTS, _CONTEXT_PARTS = 4, 2
 # Two questions that have no beginning in common.
 _QUESTIONS = ("0", "Z")
+_publishing = asyncio.Lock()
 
 
 class NotSharedError(Exception):
@@ -71,11 +73,14 @@ async def publish(manager: Any, body: bytes, ask: Ask) -> dict[str, Any]:
     """
     name = hashlib.sha256(body).hexdigest()
     try:
-        tokens, _ = await _fitting(manager, body, ask)
-        await _compute(manager, tokens)
+        # One at a time: else two would find room for one.
+        async with _publishing:
+            tokens, _ = await _fitting(manager, body, ask)
+            await _compute(manager, tokens)
+            ranks = await ask(f"publish:{name}")
     except NotSharedError as error:
         return error.answer
-    return {"length": len(tokens), "ranks": await ask(f"publish:{name}")}
+    return {"length": len(tokens), "ranks": ranks}
 
 
 async def _fitting(manager: Any, body: bytes, ask: Ask) -> tuple[list[int], int]:

@@ -11,7 +11,7 @@ from serving.control.errors import PublicPrefixNotFoundError, TooManyPublicPrefi
 from serving.control.public_prefixes import MOST_PREFIXES, PublicPrefixRecords, SharedText
 
 OPERATOR = operator_for_tests()
-FIRST = SharedText("Be kind.", [{"b": 1, "a": {"z": 1, "y": 2}}])
+FIRST = SharedText("Be kind.", ({"b": 1, "a": {"z": 1, "y": 2}},))
 SECOND = SharedText("Be short.")
 
 

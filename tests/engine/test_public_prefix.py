@@ -91,7 +91,7 @@ async def test_a_new_tenants_first_turn_hits_the_whole_prefix_and_no_further(
     question = _chat(tokens, rules, "Which tents are waterproof? " * 9)
     cached, answered = await _ask(wire, question, new_namespace(), "a")
     assert cached < 32  # before it is published
-    listed = await prefixes.publish(OPERATOR, "house", SharedText(rules, TOOLS))
+    listed = await prefixes.publish(OPERATOR, "house", SharedText(rules, tuple(TOOLS)))
     public = listed.length
     assert listed.state == "published"
     assert public is not None
@@ -113,7 +113,7 @@ async def test_what_a_flush_took_is_published_again(
 ) -> None:
     rules = _rules()
     question = _chat(tokens, rules, "Which tents are light?")
-    public = (await prefixes.publish(OPERATOR, "house", SharedText(rules, TOOLS))).length
+    public = (await prefixes.publish(OPERATOR, "house", SharedText(rules, tuple(TOOLS)))).length
     assert (await wire.open("POST /flush_cache"))[0] == 200
     assert (await _ask(wire, question, new_namespace(), "a"))[0] == 0
     ((listed,), _) = await prefixes.list(OPERATOR)
@@ -130,8 +130,8 @@ async def test_what_is_withdrawn_now_is_hit_no_more_and_what_is_left_is(
     wire: Wire, prefixes: PublicPrefixes, tokens: TokenizerCounter
 ) -> None:
     kept, gone = _rules(), _rules()
-    await prefixes.publish(OPERATOR, "kept", SharedText(kept, TOOLS))
-    await prefixes.publish(OPERATOR, "gone", SharedText(gone, TOOLS))
+    await prefixes.publish(OPERATOR, "kept", SharedText(kept, tuple(TOOLS)))
+    await prefixes.publish(OPERATOR, "gone", SharedText(gone, tuple(TOOLS)))
     await prefixes.withdraw(OPERATOR, "gone", now=True)
     left = (await _ask(wire, _chat(tokens, kept, "Hello?"), new_namespace(), "a"))[0]
     assert left > 400

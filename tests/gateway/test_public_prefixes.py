@@ -181,6 +181,11 @@ async def test_what_is_withdrawn_leaves_the_engine_now_or_with_its_next_start(
     assert len(platform.engine.public) == 1
     assert SECRET not in str(platform.engine.public)
     assert await platform.states() == {"other": "published"}
+    platform.away = True
+    stays = await platform.client.delete(f"{URL}/other?now=true", headers=OPERATOR)
+    assert (stays.status_code, stays.json()["code"]) == (503, "engine_unavailable")
+    assert "It is withdrawn." in stays.json()["detail"]
+    assert await platform.states() == {}
     gone = await platform.client.delete(f"{URL}/house", headers=OPERATOR)
     assert (gone.status_code, gone.json()["code"]) == (404, "public_prefix_not_found")
 

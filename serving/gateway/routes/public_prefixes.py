@@ -40,7 +40,7 @@ async def publish(name: Name, request: Request, operator: Operator, parts: Parts
     except ValidationError as error:
         raise refusal_of(error) from None
     check_tools(asked.tools, None)
-    text = SharedText(asked.system, [tool.as_dict() for tool in asked.tools])
+    text = SharedText(asked.system, tuple(tool.as_dict() for tool in asked.tools))
     return _listed(await parts.public_prefixes.publish(operator, name, text))
 
 
