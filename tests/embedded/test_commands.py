@@ -109,7 +109,7 @@ def test_what_is_shared_with_all_is_told_by_command(quick_gateway: Gateway, tmp_
     tools.write_text('[{"type": "function", "function": {"name": "find_order"}}]')
     prefix = ("engine", "prefix")
     files = ("--system", str(system), "--tools", str(tools))
-    first = quick_gateway.cli(*prefix, "publish", "house", *files)
+    first = quick_gateway.forked(*prefix, "publish", "house", *files)
     assert "house: kept; it is published when an engine is ready" in first.stdout
     assert "waiting" in quick_gateway.forked(*prefix, "list").stdout
     shown = json.loads(quick_gateway.forked(*prefix, "show", "house").stdout)

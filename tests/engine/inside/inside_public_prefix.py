@@ -13,7 +13,7 @@ from serving.engine_plugin.public_prefix import NotSharedError, _beginning, room
 from serving.engine_plugin.verifier import ProofRefusedError
 
 SYSTEM = [{"role": "system", "content": "You help."}]
-TOOL = {
+TOOL: dict[str, Any] = {
     "type": "function",
     "function": {
         "name": "find_order",
@@ -51,7 +51,7 @@ def test_a_beginning_holds_the_tools_and_ends_where_the_question_begins() -> Non
     assert beginning.endswith("]")
     # With the fields that SGLang adds: a caller's tools get them too.
     (tool,) = json.loads(beginning.removeprefix("You help."))
-    assert tool["function"] == TOOL["function"] | {"strict": False}
+    assert tool["function"].items() >= (TOOL["function"] | {"strict": False}).items()
 
 
 def test_what_a_template_refuses_is_told_and_what_is_no_chat_is_refused() -> None:
@@ -59,7 +59,7 @@ def test_what_a_template_refuses_is_told_and_what_is_no_chat_is_refused() -> Non
         _beginning([{"role": "system", "content": "forbidden"}], [])
     assert told.value.answer == {"refused": "not_rendered"}
     with pytest.raises(ProofRefusedError):
-        _beginning([{"role": "system"}], [])
+        _beginning([{"content": "You help."}], [])
 
 
 def test_a_quarter_of_the_pool_may_be_public() -> None:
