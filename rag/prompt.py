@@ -97,11 +97,16 @@ def lay_out(
     *earlier, question = up_to_question(conversation)
     own_system = [turn.content for turn in conversation if turn.role == "system"]
     return [
-        Message("system", "\n\n".join([SYSTEM_TEXT, *own_system, *system])),
+        system_turn([*own_system, *system]),
         *(turn for turn in earlier if turn.role != "system"),
         Message("user", _with_sources(question.content, sources)),
         *(turn for turn in conversation[len(earlier) + 1 :] if turn.role != "system"),
     ]
+
+
+def system_turn(texts: Sequence[str]) -> Message:
+    """The turn with which every prompt begins: our text, and what else it is to say."""
+    return Message("system", "\n\n".join([SYSTEM_TEXT, *texts]))
 
 
 def up_to_question(conversation: Sequence[Message]) -> Sequence[Message]:

@@ -14,12 +14,15 @@ RequestRefusedError
 └── EngineUnavailableError       503, with Retry-After
 
 BulkheadError
+├── PublicPrefixRefusedError     400, to the operator
 └── StartupError                 the platform refuses to start; the message says the way out
     ├── EngineRefusedError       an engine lacks a property that isolation relies on
     └── DataFolderInUseError     another gateway owns the data folder
 """
 
 from __future__ import annotations
+
+from typing import ClassVar
 
 from isolation.errors import BulkheadError, RequestRefusedError
 
@@ -157,6 +160,14 @@ class EngineUnavailableError(RequestRefusedError):
             message or "The engine is not ready. Try again shortly; /readyz says when.",
             headers={"Retry-After": "5"},
         )
+
+
+class PublicPrefixRefusedError(BulkheadError):
+    """What the operator wants to share does not fit the engine, or not the model. The message
+    holds nothing of its text."""
+
+    code = "public_prefix_refused"
+    status: ClassVar[int] = 400
 
 
 class StartupError(BulkheadError):

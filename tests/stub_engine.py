@@ -51,6 +51,9 @@ class StubEngine:
         # Bytes of events that the connection took of an endless answer without pauses.
         self.flooded: int | None = None
         self.adapters: dict[str, str] = {}
+        # What is public, by name; how many letters that may be.
+        self.public: dict[str, dict[str, Any]] = {}
+        self.room = 10_000
         self._seen: set[tuple[str, str]] = set()
 
     @asynccontextmanager
@@ -65,6 +68,10 @@ class StubEngine:
         app.router.add_post("/load_lora_adapter", self._load)
         app.router.add_post("/unload_lora_adapter", self._unload)
         app.router.add_get("/v1/models", self._models)
+        app.router.add_get("/bulkhead/v1/public", self._public)
+        app.router.add_post("/bulkhead/v1/public", self._publish)
+        app.router.add_post("/bulkhead/v1/public/measure", self._publish)
+        app.router.add_post("/flush_cache", self._flush)
         runner = web.AppRunner(app, handler_cancellation=True)
         await runner.setup()
         site = web.TCPSite(runner, "127.0.0.1", 0)
@@ -101,6 +108,23 @@ class StubEngine:
     async def _models(self, request: web.Request) -> web.Response:
         data = [{"id": "m"}, *({"id": name, "parent": "m"} for name in self.adapters)]
         return web.json_response({"data": data})
+
+    async def _public(self, request: web.Request) -> web.Response:
+        rank = {"tokens": len(self.public), "room": self.room, "prefixes": list(self.public)}
+        return web.json_response({"ranks": [rank]})
+
+    async def _publish(self, request: web.Request) -> web.Response:
+        body = await request.read()
+        said = {"length": len(body), "room": self.room}
+        if len(body) > self.room:
+            return web.json_response({"refused": "too_long"} | said)
+        if not request.path.endswith("/measure"):
+            self.public[hashlib.sha256(body).hexdigest()] = orjson.loads(body)
+        return web.json_response(said)
+
+    async def _flush(self, request: web.Request) -> web.Response:
+        self.public.clear()
+        return web.Response()
 
     async def _chat(self, request: web.Request) -> web.StreamResponse:
         body = await request.json()

@@ -3,33 +3,63 @@
 from __future__ import annotations
 
 import asyncio
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.table import Table
 
+from evals.performance import public_prefix
+from evals.performance.engine_side import Progress
 from evals.performance.prefix import Plan, measure
+from evals.performance.public_prefix import Newcomers
 from evals.report import write
 from serving.cli.engine import Model, prepared, worker_of
 from serving.cli.output import err, out
+from serving.engine.launch import Worker
 from serving.settings import load_settings
+
+
+class Only(StrEnum):
+    """A phase that may be asked for alone."""
+
+    public = "public"
 
 
 def prefix(
     model: Annotated[Model, typer.Option(help="tiny: two random layers.")] = Model.default,
     rounds: Annotated[int, typer.Option(min=1, help="Rounds of the speed measurement.")] = 7,
+    only: Annotated[Only | None, typer.Option(help="One phase by itself.")] = None,
     save: Annotated[Path | None, typer.Option("--out", help="Write the result as JSON.")] = None,
 ) -> None:
     """The tenants' prefix cache beside SGLang's own: chats of 20 tenants, a flood, the cost."""
     settings = load_settings()
     worker = worker_of(settings, prepared(settings, model))
     with err.status("starting") as status:
-        result = asyncio.run(measure(worker, Plan(rounds=rounds), status.update))
+        if only is Only.public:
+            result = asyncio.run(_public(worker, status.update))
+        else:
+            result = asyncio.run(measure(worker, Plan(rounds=rounds), status.update))
     result = {"model": model.value, **result}
-    out.print(table_of(result))
+    if only is None:
+        out.print(table_of(result))
+    out.print(_public_table(result["public"]))
     if save is not None:
         write(save, result)
+
+
+async def _public(worker: Worker, progress: Progress) -> dict[str, Any]:
+    async with public_prefix.running(worker, progress) as client:
+        return {"public": await public_prefix.measured(client, Newcomers(), progress)}
+
+
+def _public_table(public: dict[str, Any]) -> Table:
+    table = Table("first turns of new tenants", "without a public prefix", "with one")
+    rows = {"cached tokens": "most_cached_tokens", "first token, ms": "first_token_ms"}
+    for title, name in rows.items():
+        table.add_row(title, *(str(public[side][name]) for side in ("without", "with")))
+    return table
 
 
 def table_of(result: dict[str, Any]) -> Table:

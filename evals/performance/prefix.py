@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from evals.performance import flood
+from evals.performance import flood, public_prefix
 from evals.performance.engine_side import (
     Progress,
     asker_of,
@@ -70,6 +70,8 @@ async def measured(
     progress("released slots without scrubbing")
     control = await _unscrubbed(sides["scrub_off"], plan)
     result["released_slots"] = {"scrub_on": scrubbed, "scrub_off": control}
+    newcomers = public_prefix.Newcomers(max(1, plan.tenants // 2))
+    result["public"] = await public_prefix.measured(sides["scrub_on"], newcomers, progress)
     return result | {"speed": await _speed(sides, plan, progress)}
 
 

@@ -1,4 +1,4 @@
-"""`bulkhead engine install | serve`."""
+"""`bulkhead engine install | serve | trust | prefix`."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from serving.cli import prefix
 from serving.cli.output import note, out
 from serving.engine.install import install, this_device
 from serving.engine.launch import Launched, Lora, Worker, launch
@@ -19,6 +20,7 @@ from serving.settings import Settings, load_settings
 from serving.supervision.process import GuardedProcess
 
 app = typer.Typer(help="The SGLang engine on this machine.", no_args_is_help=True)
+app.add_typer(prefix.app, name="prefix")
 
 
 class Model(StrEnum):

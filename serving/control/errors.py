@@ -4,6 +4,8 @@ BulkheadError
 ├── TenantExistsError      409
 ├── TenantNotFoundError    404
 ├── KeyNotFoundError       404
+├── PublicPrefixNotFoundError  404
+├── TooManyPublicPrefixesError 409
 ├── ReembeddingRunsError   409
 └── ReembeddingLostError
 """
@@ -43,6 +45,26 @@ class KeyNotFoundError(BulkheadError):
 
     def __init__(self) -> None:
         super().__init__("There is no key of this id.")
+
+
+class PublicPrefixNotFoundError(BulkheadError):
+    """No public prefix has this name."""
+
+    code = "public_prefix_not_found"
+    status: ClassVar[int] = 404
+
+    def __init__(self) -> None:
+        super().__init__("There is no public prefix of this name.")
+
+
+class TooManyPublicPrefixesError(BulkheadError):
+    """No more of them are kept."""
+
+    code = "too_many_public_prefixes"
+    status: ClassVar[int] = 409
+
+    def __init__(self, most: int) -> None:
+        super().__init__(f"At most {most} prefixes may be public. Withdraw one of them.")
 
 
 class ReembeddingRunsError(BulkheadError):

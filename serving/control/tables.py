@@ -13,6 +13,7 @@ from sqlalchemy import (
     Index,
     LargeBinary,
     String,
+    Text,
     UniqueConstraint,
     text,
 )
@@ -277,6 +278,33 @@ class RolloutStepRow(Base):
     state_after: Mapped[str] = mapped_column(String(16))
     why: Mapped[list[str]] = mapped_column(JSON)
     figures: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+
+
+class PublicPrefixRow(Base):
+    """What the operator shares with all tenants: the beginning of chats. It is nobody's data."""
+
+    __tablename__ = "public_prefixes"
+
+    name: Mapped[str] = mapped_column(String(63), primary_key=True)
+    system: Mapped[str] = mapped_column(Text)
+    tools: Mapped[list[dict[str, Any]]] = mapped_column(JSON)
+    published_at: Mapped[datetime]
+
+
+class PublicPrefixStepRow(Base):
+    """A line of the audit trail of public prefixes. It outlives them.
+
+    `action` is `published` or `withdrawn`; `digest` the SHA-256 of what it was done to.
+    """
+
+    __tablename__ = "public_prefix_steps"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(String(63), index=True)
+    at: Mapped[datetime]
+    who: Mapped[str] = mapped_column(String(128))
+    action: Mapped[str] = mapped_column(String(16))
+    digest: Mapped[str] = mapped_column(String(64))
 
 
 class VectorMoveRow(Base):

@@ -21,6 +21,7 @@ from serving.control.database import Database
 from serving.control.deletion import TenantDeletion
 from serving.control.placement import TenantPlaces
 from serving.control.policies import PolicyRegistry
+from serving.control.public_prefixes import PublicPrefixRecords
 from serving.control.tenants import TenantRegistry
 from serving.control.usage import UsageLedger
 from serving.control.vaults import SqlDocumentVaults
@@ -30,10 +31,14 @@ from serving.embedded.following import Following
 from serving.embedded.knowledge import Knowledge, open_knowledge
 from serving.embedded.masking import OpenMasking, open_masking
 from serving.embedded.private import Private
+from serving.embedded.public_prefixes import PublicPrefixes
 from serving.embedded.reconciling import Reconciling
 from serving.embedded.records import Records, open_records
 from serving.embedded.reembedding import GatewayReembedding
 from serving.embedded.store import placement_of
+from serving.engine.client import EngineClient
+from serving.engine.tokens import ByteCounter
+from serving.errors import EngineUnavailableError
 from serving.gateway.chat import ChatService
 from serving.gateway.runtime import DemoTenant, Readiness, Runtime
 from serving.metering.metrics import Metrics
@@ -60,6 +65,7 @@ class Core:
     deletion: TenantDeletion
     places: TenantPlaces
     reembedding: GatewayReembedding
+    public_prefixes: PublicPrefixRecords
     usage: UsageLedger
     adapters: AdapterStore
 
@@ -129,6 +135,7 @@ async def _core(
         deletion=deletion,
         places=_places(records, knowledge),
         reembedding=reembedding,
+        public_prefixes=PublicPrefixRecords(records.database),
         usage=usage,
         adapters=adapters,
     )
@@ -220,6 +227,7 @@ def runtime_of(
     core: Core,
     *,
     chat: ChatService | None,
+    public: PublicPrefixes,
     metrics: Metrics,
     readiness: Callable[[], Readiness],
     demo: Callable[[], Sequence[DemoTenant]] = tuple,
@@ -245,6 +253,7 @@ def runtime_of(
         conversations=core.conversations,
         embedder=core.embedder,
         reembedding=core.reembedding,
+        public_prefixes=public,
         readiness=readiness,
         demo=demo,
         adapters=core.adapters.parts,
@@ -255,4 +264,9 @@ def runtime_of(
 def runtime_without_engine(core: Core) -> Runtime:
     """Everything but chats: for the command line, when no gateway runs."""
     away = Readiness(False, "there is no engine in this process")
-    return runtime_of(core, chat=None, metrics=Metrics(), readiness=lambda: away)
+    public = PublicPrefixes(core.public_prefixes, _no_engine, ByteCounter)
+    return runtime_of(core, chat=None, public=public, metrics=Metrics(), readiness=lambda: away)
+
+
+def _no_engine() -> EngineClient:
+    raise EngineUnavailableError

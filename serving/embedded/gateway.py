@@ -15,6 +15,7 @@ from serving.admission.concurrency import ValkeyConcurrency
 from serving.embedded.adapters import open_models
 from serving.embedded.core import Core, runtime_of
 from serving.embedded.engine import Engine, EngineKv, cache_scope, make_engine
+from serving.embedded.public_prefixes import PublicPrefixes, keeping
 from serving.embedded.rollouts import open_trials
 from serving.embedded.valkey import open_valkey
 from serving.engine.launch import Worker
@@ -57,11 +58,14 @@ async def open_gateway(
         parts = await _chat_parts(core, engine, model, metrics, stack)
         chat = ChatService(parts, _options(core.settings))
         stack.push_async_callback(chat.close)
+        public = PublicPrefixes(core.public_prefixes, engine.client, parts.tokens)
+        await stack.enter_async_context(keeping(public, core.operator))
         traces = _traces(core.settings)
         stack.push_async_callback(traces.close)
         runtime = runtime_of(
             core,
             chat=chat,
+            public=public,
             metrics=metrics,
             readiness=lambda: Readiness(engine.ready, engine.detail),
             demo=demo,

@@ -76,6 +76,23 @@ def check_body(body: bytes, claims: Claims) -> None:
         raise ProofRefusedError("proof_inconsistent")
 
 
+def read_prefix(body: bytes) -> tuple[list[Any], list[Any]]:
+    """The messages and the tools of a beginning that an operator shares, as strictly as a chat's.
+
+    Raises:
+        InvalidBodyError: it is none.
+    """
+    prefix = _strict_json(body)
+    messages, tools = prefix.get("messages"), prefix.get("tools", [])
+    if not {"messages", "tools"}.issuperset(prefix) or not messages:
+        raise InvalidBodyError
+    if not _plain_messages(messages) or not _plain_tools(tools, None):
+        raise InvalidBodyError
+    if not all({"role", "content"}.issubset(turn) for turn in messages):
+        raise InvalidBodyError
+    return messages, tools
+
+
 def _strict_json(body: bytes) -> dict[str, Any]:
     try:
         request = json.loads(body, object_pairs_hook=_once, parse_constant=_refuse)

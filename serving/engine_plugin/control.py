@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
-from serving.engine_plugin import attestation, hooks, lora_scrub, scrub
+from serving.engine_plugin import attestation, hooks, lora_scrub, public_prefix, scrub
 from serving.engine_plugin.admission import claims_of
 from serving.engine_plugin.gate import OperatorRoute
 from serving.engine_plugin.metering import ledger
-from serving.engine_plugin.public_prefix import compute
 from serving.engine_plugin.verifier import ProofRefusedError
 
 _STATE = "sglang.srt.managers.scheduler_components.internal_state.SchedulerInternalStateController"
@@ -49,11 +49,18 @@ def operator_routes(manager: Any) -> Mapping[str, OperatorRoute]:
         return {"cost": await ledger.wait(_named(body, "request_id"), _SETTLE_SECONDS)}
 
     async def publish(body: bytes) -> dict[str, Any]:
-        await compute(manager, body)
-        return {"ranks": await _ask(manager, "publish")}
+        return await public_prefix.publish(manager, body, partial(_ask, manager))
+
+    async def measure(body: bytes) -> dict[str, Any]:
+        return await public_prefix.measured(manager, body, partial(_ask, manager))
+
+    async def public(body: bytes) -> dict[str, Any]:
+        return {"ranks": await _ask(manager, "public")}
 
     return {
+        "GET /bulkhead/v1/public": public,
         "POST /bulkhead/v1/public": publish,
+        "POST /bulkhead/v1/public/measure": measure,
         "POST /bulkhead/v1/settle": settle,
         "POST /bulkhead/v1/purge": purge,
         "GET /bulkhead/v1/accounts": accounts,
@@ -140,7 +147,14 @@ def _accounts(scheduler: Any, argument: str) -> dict[str, Any]:
 
 def _publish(scheduler: Any, argument: str) -> dict[str, Any]:
     """Show what stands in the public namespace to all, from their next request on."""
-    return {"tokens": scheduler.tree_cache.publish()}
+    return {"tokens": scheduler.tree_cache.publish(argument)}
+
+
+def _public(scheduler: Any, argument: str) -> dict[str, Any]:
+    """What is public until the next flush: names, tokens, and for how many more there is room."""
+    tree = scheduler.tree_cache
+    room = public_prefix.room_in(tree.accounts.tokens, tree.public_tokens)
+    return {"tokens": tree.public_tokens, "room": room, "prefixes": sorted(tree.prefixes)}
 
 
 def _audit(scheduler: Any, argument: str) -> dict[str, Any]:
@@ -151,6 +165,7 @@ def _audit(scheduler: Any, argument: str) -> dict[str, Any]:
 _ANSWERS: dict[str, Callable[[Any, str], dict[str, Any]]] = {
     "purge": _purge,
     "publish": _publish,
+    "public": _public,
     "accounts": _accounts,
     "audit": _audit,
 }

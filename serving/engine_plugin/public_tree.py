@@ -29,13 +29,22 @@ class PublicTree(RadixCache):  # type: ignore[misc]
         self._published = 0
         self._visible: int | None = None
         self._pinned: set[Node] = set()
+        # As what was published is called; a flush forgets it with the rest.
+        self.prefixes: set[str] = set()
 
-    def publish(self) -> int:
-        """Make what stands in the public namespace public, for good; how many tokens it is."""
+    def publish(self, name: str = "") -> int:
+        """Make what stands in the public namespace public, until the tree is reset; how many tokens
+        it is."""
         self._published += 1
+        self.prefixes.add(name)
         for node in list(self.nodes_of(PUBLIC_NAMESPACE)):
             if node not in self._pinned:
                 self._pin(node)
+        return self.public_tokens
+
+    @property
+    def public_tokens(self) -> int:
+        """How many tokens are public."""
         return sum(len(node.key) for node in self._pinned)
 
     def match_prefix(self, params: Any) -> Any:

@@ -20,6 +20,7 @@ from serving.engine_plugin import (
     hooks,
     lora_scrub,
     metering,
+    public_prefix,
     redaction,
     scrub,
 )
@@ -35,6 +36,7 @@ _PARTS = (
     chunks,
     scrub,
     metering,
+    public_prefix,
     lora_scrub,
     cpu_linear,
     cpu_registry,

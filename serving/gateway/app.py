@@ -21,6 +21,7 @@ from serving.gateway.routes import (
     page,
     placeholders,
     policies,
+    public_prefixes,
     retrieval,
     rollouts,
     usage,
@@ -56,6 +57,6 @@ def create_app(runtime: Runtime) -> ASGIApp:
         usage,
         placeholders,
     )
-    for module in (health, *tenants, admin, archive, policies, metrics, page):
+    for module in (health, *tenants, admin, archive, policies, public_prefixes, metrics, page):
         app.include_router(module.router)
     return Observed(app, runtime.metrics, runtime.traces)

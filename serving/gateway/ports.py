@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import Any, Protocol
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
 
 from isolation.context import OperatorContext, TenantContext
 from rag.catalog import CatalogEntry
@@ -13,7 +14,9 @@ from rag.export import DocumentBegins
 from rag.filters import Where
 from rag.retrieval.follow_up import Question
 from serving.adapters.ports import AdapterRecord
+from serving.control.public_prefixes import KeptPrefix, PrefixStep, SharedText
 from serving.engine.client import Delta
+from serving.engine.public import PublicState
 from serving.rollout.figures import ArmFigures
 from serving.rollout.trials import Route, Trial
 
@@ -173,6 +176,41 @@ class Reembedding(Protocol):
 
     def status(self, operator: OperatorContext) -> dict[str, Any]:
         """How far it is."""
+
+
+PrefixState = Literal["published", "waiting", "refused"]
+
+
+@dataclass(frozen=True, slots=True)
+class ListedPrefix:
+    """A public prefix, and whether the engine has it. reason: why it was refused there. length: in
+    tokens, right after it was published."""
+
+    kept: KeptPrefix
+    state: PrefixState
+    reason: str = ""
+    length: int | None = None
+
+
+class PublicPrefixes(Protocol):
+    """What the operator shares with all tenants."""
+
+    async def publish(self, operator: OperatorContext, name: str, text: SharedText) -> ListedPrefix:
+        """Share it; raises PublicPrefixRefusedError or TooManyPublicPrefixesError."""
+
+    async def list(
+        self, operator: OperatorContext
+    ) -> tuple[Sequence[ListedPrefix], PublicState | None]:
+        """All, and the engine's public part where it can be asked."""
+
+    async def get(
+        self, operator: OperatorContext, name: str
+    ) -> tuple[KeptPrefix, Sequence[PrefixStep]]:
+        """One, and the audit trail of its name; raises PublicPrefixNotFoundError."""
+
+    async def withdraw(self, operator: OperatorContext, name: str, *, now: bool) -> None:
+        """Share it no more; raises PublicPrefixNotFoundError, and EngineUnavailableError where it
+        was to be out of the engine now."""
 
 
 class TenantAuthenticator(Protocol):

@@ -23,6 +23,7 @@ from serving.gateway.ports import (
     Exporter,
     Ingestion,
     OperatorAuthenticator,
+    PublicPrefixes,
     Reembedding,
     Retrieval,
     TenantAuthenticator,
@@ -92,6 +93,7 @@ class Runtime:
     conversations: ConversationTokens
     embedder: Embedder
     reembedding: Reembedding
+    public_prefixes: PublicPrefixes
     readiness: Callable[[], Readiness]
     demo: Callable[[], Sequence[DemoTenant]] = tuple
     adapters: AdapterParts | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import threading
@@ -99,6 +100,28 @@ def test_a_tenant_is_exported_and_restored_by_command(platform: Gateway, tmp_pat
     assert sorted(path.name for path in tmp_path.glob(".*.part")) == []
     promoted = platform.forked("tenant", "promote", "acme")
     assert "placement_unavailable" in promoted.stderr
+
+
+def test_what_is_shared_with_all_is_told_by_command(quick_gateway: Gateway, tmp_path: Path) -> None:
+    """No engine is here: it is kept for one that comes."""
+    system, tools = tmp_path / "system.txt", tmp_path / "tools.json"
+    system.write_text("Be kind.\n")
+    tools.write_text('[{"type": "function", "function": {"name": "find_order"}}]')
+    prefix = ("engine", "prefix")
+    files = ("--system", str(system), "--tools", str(tools))
+    first = quick_gateway.forked(*prefix, "publish", "house", *files)
+    assert "house: kept; it is published when an engine is ready" in first.stdout
+    assert "waiting" in quick_gateway.forked(*prefix, "list").stdout
+    shown = json.loads(quick_gateway.forked(*prefix, "show", "house").stdout)
+    assert (shown["system"], shown["tools"][0]["function"]["name"]) == ("Be kind.", "find_order")
+    tools.write_text("{}")
+    refused = quick_gateway.forked(*prefix, "publish", "house", *files)
+    assert refused.returncode != 0
+    assert "a JSON list of tools" in refused.stderr
+    assert "withdrawn" in quick_gateway.forked(*prefix, "withdraw", "house").stdout
+    gone = quick_gateway.forked(*prefix, "show", "house")
+    assert (gone.returncode, gone.stderr.count("\n")) == (1, 1)
+    assert "public_prefix_not_found" in gone.stderr
 
 
 def test_a_servers_indexes_are_its_own_affair(quick_gateway: Gateway) -> None:

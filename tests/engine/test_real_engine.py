@@ -14,8 +14,11 @@ import pytest
 
 from isolation.context import TenantContext
 from isolation.namespaces import Namespace
-from isolation.testing.contexts import tenant_for_tests
+from isolation.testing.contexts import operator_for_tests, tenant_for_tests
 from serving.cli.engine import worker_of
+from serving.control.database import Database
+from serving.control.public_prefixes import PublicPrefixRecords, SharedText
+from serving.embedded.public_prefixes import PublicPrefixes, keeping
 from serving.engine.client import EngineClient, Job, TokenUsage
 from serving.engine.launch import launch
 from serving.engine.local import LocalEngine
@@ -29,6 +32,7 @@ from tests.signing import signer_for_tests
 
 pytestmark = [pytest.mark.engine, pytest.mark.asyncio(loop_scope="session")]
 
+OPERATOR = operator_for_tests()
 FJELLVIK, VOLTBAY = tenant_for_tests("fjellvik"), tenant_for_tests("voltbay")
 
 
@@ -121,18 +125,28 @@ async def test_a_worker_whose_plugin_is_not_loaded_does_not_start(
     assert "hooks are not in force" in (tmp_path / "log").read_text()
 
 
-async def test_a_killed_worker_is_started_again_and_probed_again(
-    local_engine: LocalEngine,
+async def test_a_killed_worker_is_started_again_and_probed_again_and_has_what_is_public_again(
+    local_engine: LocalEngine, tiny_model: Path, tmp_path: Path
 ) -> None:
-    _kill_scheduler(local_engine.client())
-    async with asyncio.timeout(400):
-        while local_engine.ready:
-            await asyncio.sleep(0.1)
-        with pytest.raises(EngineUnavailableError):
-            local_engine.client()
-        await local_engine.until_ready()
-    engine = local_engine.client()
-    assert (await _usage(engine, FJELLVIK, _namespace(), _job("Hello"))).completion == 2
+    database = await Database.open(f"sqlite+aiosqlite:///{tmp_path}/bulkhead.db")
+    tokens = TokenizerCounter(tiny_model)
+    public = PublicPrefixes(PublicPrefixRecords(database), local_engine.client, lambda: tokens)
+    assert (await public.publish(OPERATOR, "house", SharedText())).state == "published"
+    async with keeping(public, OPERATOR, every=0.2):
+        _kill_scheduler(local_engine.client())
+        async with asyncio.timeout(400):
+            while local_engine.ready:
+                await asyncio.sleep(0.1)
+            with pytest.raises(EngineUnavailableError):
+                local_engine.client()
+            await local_engine.until_ready()
+        engine = local_engine.client()
+        assert (await _usage(engine, FJELLVIK, _namespace(), _job("Hello"))).completion == 2
+        async with asyncio.timeout(10):
+            while (await public.list(OPERATOR))[0][0].state != "published":
+                await asyncio.sleep(0.1)
+    await public.withdraw(OPERATOR, "house", now=True)
+    await database.close()
 
 
 def _kill_scheduler(client: EngineClient) -> None:

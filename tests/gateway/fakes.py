@@ -41,7 +41,7 @@ from serving.engine.tokens import ByteCounter
 from serving.errors import ConcurrencyLimitError
 from serving.gateway.chat import ChatService
 from serving.gateway.chat_parts import ChatOptions, ChatParts
-from serving.gateway.ports import Exporter, Reembedding
+from serving.gateway.ports import Exporter, PublicPrefixes, Reembedding
 from serving.gateway.refusal import Refusal
 from serving.gateway.runtime import DemoTenant, Readiness, Runtime
 from serving.metering.metrics import Metrics
@@ -366,6 +366,7 @@ def runtime(
         conversations=parts.conversations,
         embedder=Embedder(),
         reembedding=cast("Reembedding", None),
+        public_prefixes=cast("PublicPrefixes", None),
         readiness=lambda: Readiness(True, "ready"),
         demo=demo_tenants if demo else tuple,
     )

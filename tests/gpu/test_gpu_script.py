@@ -38,6 +38,10 @@ def test_it_measures_hits_slots_and_throughput_side_by_side(tmp_path: Path) -> N
         len(sides["scrub_on"]["rounds"]["cost"]) for sides in measured["prefix"]["speed"].values()
     } == {1}
     assert table_of(measured["prefix"]).row_count == 9
+    public = measured["prefix"]["public"]
+    assert public["with"]["least_cached_tokens"] == public["public_tokens"] > 400
+    assert public["with"]["most_cached_tokens"] == public["public_tokens"]
+    assert public["without"]["most_cached_tokens"] < 32
     for phase in measured["tenants"].values():
         assert all(phase[side]["tokens_per_second"] > 0 for side in ("stock", "scrub_on"))
 

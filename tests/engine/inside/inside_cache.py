@@ -265,6 +265,25 @@ def test_a_public_prefix_is_hit_by_all_and_nothing_below_it_is() -> None:
     assert pools.tree.accounts.get("a").resident == 20
 
 
+def test_a_tenant_that_could_write_where_the_operator_does_would_be_seen() -> None:
+    """The leaky twin: the same look finds the tenant's question at another tenant."""
+    pools = Pools(POOL)
+    public, question = fresh(64), fresh(20)
+    pools.insert(public + question, claims("a", PUBLIC_NAMESPACE))
+    pools.tree.publish()
+    assert pools.match(public + question, "ns-b")[0] == 84
+
+
+def test_a_flush_forgets_what_was_public() -> None:
+    pools = Pools(POOL)
+    public = fresh(64)
+    pools.insert(public, claims(PUBLIC_ACCOUNT, PUBLIC_NAMESPACE))
+    pools.tree.publish("one")
+    assert (pools.tree.prefixes, pools.tree.public_tokens) == ({"one"}, 64)
+    pools.tree.reset()
+    assert (pools.tree.prefixes, pools.tree.public_tokens) == (set(), 0)
+
+
 def test_a_tenant_cannot_cut_a_public_block_nor_evict_it() -> None:
     pools = Pools(POOL)
     public = fresh(64)
