@@ -32,6 +32,8 @@ HOOKED = frozenset(
         ".SchedulerInternalStateController.get_internal_state",
         # Rows and costs of its steps.
         f"{_SCHEDULER}.get_next_batch_to_run",
+        f"{_SCHEDULER}.get_new_batch_prefill",
+        f"{_MANAGERS}.schedule_policy.PrefillAdder.preempt_to_schedule",
         f"{_SCHEDULER}.run_batch",
         f"{_SCHEDULER}.process_batch_result",
         f"{_SCHEDULER}.get_output_streamer_class",
