@@ -31,8 +31,9 @@ _CPU_FLAGS = (
 )
 _COMMON_FLAGS = (
     # SGLang goes on with a prompt's chunks while there are any: a running answer would wait for
-    # all of somebody's long prompt. A step of decoding after each chunk, and it waits for one.
-    *("--prefill-decode-interval", "1"),
+    # all of somebody's long prompt. A step of decoding after each chunk, and it waits for one; with
+    # no answer to go on with, no step is left out.
+    *("--prefill-decode-interval", "1", "--prefill-decode-interval-min-bs", "1"),
     "--enable-cache-report",
     "--enable-metrics",
     "--enable-priority-scheduling",

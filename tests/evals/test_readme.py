@@ -112,6 +112,16 @@ ROWS = (
         [hundreds("prefix:flood/scrub_on/flood_tokens"), 16_384],
     ),
     Row(
+        "a new tenant's first token",
+        [seconds(f"public-prefix:public/{side}/first_token_ms") for side in ("with", "without")],
+        each("public-prefix:public/{}", "prompt_tokens", "public_tokens"),
+    ),
+    Row(
+        "longest wait of a running answer",
+        [seconds(f"long-prefill:rows/{row}/longest_gap_ms") for row in (4, 5)],
+        [3_000],
+    ),
+    Row(
         "what tenancy costs SGLang",
         [
             *each("prefix:speed/{}/scrub_off/cost", "prefill", "decode"),
