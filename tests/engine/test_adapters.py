@@ -39,7 +39,7 @@ from serving.metering.metrics import Metrics
 from tests.adapters.conftest import FJELLVIK, OPERATOR, VOLTBAY, Shop, make_shop
 from tests.adapters.engine_contract import LoraEngineContract
 from tests.adapters.files import BASE, config, tensors, write
-from tests.adapters.test_residency import Bill
+from tests.adapters.rig import Bill
 from tests.engine.conftest import ROOM
 from tests.memory import memory_root
 
