@@ -114,7 +114,7 @@ ROWS = (
     Row(
         "a new tenant's first token",
         [seconds(f"public-prefix:public/{side}/first_token_ms") for side in ("with", "without")],
-        each("public-prefix:public/{}", "prompt_tokens", "public_tokens"),
+        each("public-prefix:public/{}", "with/prompt_tokens", "public_tokens"),
     ),
     Row(
         "longest wait of a running answer",
