@@ -16,9 +16,10 @@ from rich.progress import Progress as Bar
 
 from isolation.tenant_id import TenantId, tenant_id
 from rag.documents import Passage
-from serving.adapters.base_model import read_base_model
+from serving.adapters.base_model import ATTENTION, BaseModel, read_base_model
 from serving.adapters.checks import AdapterLimits, Upload, check_upload
 from serving.adapters.names import checked_name
+from serving.adapters.weights import WEIGHTS_FILE
 from serving.cli.adapter_upload import upload
 from serving.cli.client import call, operator_client, tenant_client
 from serving.cli.engine import prepared
@@ -61,6 +62,10 @@ def train(
     epochs: Annotated[int, typer.Option(min=1, max=100)] = 1,
     seed: Annotated[int, typer.Option(min=0, help="The same gives the same adapter.")] = 7,
     rate: Annotated[float, typer.Option(min=1e-6, max=0.1, help="Of learning.")] = 6e-4,
+    batch: Annotated[int, typer.Option(min=1, max=64, help="Examples of one step.")] = 2,
+    start: Annotated[
+        Path | None, typer.Option(help="A folder with the adapter to begin with; as many ranks.")
+    ] = None,
     vary: Annotated[
         bool, typer.Option(help="Other numbers in later epochs: it learns to read.")
     ] = True,
@@ -80,9 +85,10 @@ def train(
     if folder is None:
         # Before the work: a tenant that is not there is told now.
         asyncio.run(_require_tenant(own, url))
-    planned = plan(learned, Options(rank, epochs, seed, rate, vary), base, model)
-    trained = _trained(planned, work, settings, resume)
     limits = AdapterLimits(settings.adapter_rank, settings.adapter_max_bytes, 1)
+    weights = None if start is None else _begun(start, name, rank, base, limits)
+    planned = plan(learned, Options(rank, epochs, seed, rate, vary, batch, weights), base, model)
+    trained = _trained(planned, work, settings, resume)
     check_upload(Upload(work, name, {}), base, limits)
     note(f"trained: {trained.steps} steps, loss {trained.loss}, {_gb(trained.peak_bytes)} at most")
     if folder is not None:
@@ -92,6 +98,14 @@ def train(
     added = asyncio.run(upload(own, name, work, metrics, url))
     shutil.rmtree(work)
     out.print(f"{own}: {added['id']} added (rank {added['rank']}, {added['dtype']})")
+
+
+def _begun(folder: Path, name: str, rank: int, base: BaseModel, limits: AdapterLimits) -> Path:
+    """The weights to begin with, checked as an upload is: they may be anybody's."""
+    config = check_upload(Upload(folder, name, {}), base, limits).config
+    if config.r != rank or set(config.target_modules) != set(ATTENTION):
+        raise typer.BadParameter("--start: another rank, or other modules, than this training's.")
+    return folder / WEIGHTS_FILE
 
 
 def _trained(planned: Plan, work: Path, settings: Settings, resume: bool) -> Trained:
