@@ -28,10 +28,10 @@ from serving.engine.tokens import TokenizerCounter
 from serving.settings import Settings, load_settings
 from serving.training.examples import Example, Pair, read_examples, read_pairs, write_examples
 from serving.training.folders import TrainingFolders
-from serving.training.making import example_of, searched
 from serving.training.plan import Options, Plan, plan
 from serving.training.process import Progress, Trained
 from serving.training.process import train as train_in_child
+from serving.training.together import searched, together
 
 _MOST_FOUND = 50
 _Url = Annotated[str | None, typer.Option(help="A gateway elsewhere.")]
@@ -44,14 +44,20 @@ def examples(
     leave_out: Annotated[
         list[str] | None, typer.Option(help="A document that no example may hold; repeatable.")
     ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="The same gives the same examples.")] = 7,
     url: _Url = None,
 ) -> None:
     """Give question-answer pairs the passages that a chat finds for them."""
     name, known = tenant_id(tenant), read_pairs(pairs)
-    made = asyncio.run(_made(name, known, frozenset(leave_out or ()), url))
+    made = asyncio.run(_made(name, known, frozenset(leave_out or ()), seed, url))
     write_examples(save, made)
-    missed = len(known) - len(made)
-    out.print(f"{name}: {len(made)} examples; {missed} answers stand in no passage that was found")
+    questions = {one.question for each in made for one in (each, *each.also)}
+    missed = sum(pair.question not in questions for pair in known)
+    asked = sum(1 + len(one.also) for one in made)
+    out.print(
+        f"{name}: {asked} questions in {len(made)} examples; "
+        f"{missed} answers stand in no passage that was found"
+    )
 
 
 def train(
@@ -140,19 +146,21 @@ async def _require_tenant(tenant: TenantId, url: str | None) -> None:
 
 
 async def _made(
-    tenant: TenantId, pairs: Sequence[Pair], left_out: frozenset[str], url: str | None
+    tenant: TenantId,
+    pairs: Sequence[Pair],
+    left_out: frozenset[str],
+    seed: int,
+    url: str | None,
 ) -> list[Example]:
     settings = load_settings()
     counter = TokenizerCounter(prepared(settings))
-    made: list[Example | None] = []
+    found: list[tuple[Pair, list[Passage]]] = []
     async with operator_client(settings, url) as operator, tenant_client(operator, tenant) as own:
         for pair in pairs:
-            found = await _found(own, tenant, searched(pair), settings.top_k, left_out)
-            budget = settings.passage_tokens
-            made.append(
-                example_of(tenant, pair, found, token_budget=budget, count_tokens=counter.count)
-            )
-    return [example for example in made if example is not None]
+            passages = await _found(own, tenant, searched(pair), settings.top_k, left_out)
+            found.append((pair, passages))
+    budget = settings.passage_tokens
+    return together(tenant, found, token_budget=budget, count_tokens=counter.count, seed=seed)
 
 
 async def _found(

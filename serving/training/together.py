@@ -19,7 +19,13 @@ from serving.training.examples import SOURCE, Asked, Example, Pair
 _HELD, _NOT_HELD = 0.6, 0.4
 _MOST_TOGETHER = 7
 _WORD = re.compile(r"\w+")
+_PLACEHOLDER = re.compile(r"<[A-Z][A-Z_]*_[0-9]+>")
 _NO_CONTENT = re.compile(r"<[A-Z_0-9]+>|\[source\].*$", re.DOTALL)
+
+
+def searched(pair: Pair) -> str:
+    """What to search for: a chat searches by the question as it was before masking."""
+    return _PLACEHOLDER.sub("", pair.question).strip()
 
 
 def together(
