@@ -51,11 +51,10 @@ def examples(
     name, known = tenant_id(tenant), read_pairs(pairs)
     made = asyncio.run(_made(name, known, frozenset(leave_out or ()), seed, url))
     write_examples(save, made)
-    questions = {one.question for each in made for one in (each, *each.also)}
-    missed = sum(pair.question not in questions for pair in known)
-    asked = sum(1 + len(one.also) for one in made)
+    asked = [text for each in made for text in each.questions]
+    missed = len({pair.question for pair in known}.difference(asked))
     out.print(
-        f"{name}: {asked} questions in {len(made)} examples; "
+        f"{name}: {len(asked)} questions in {len(made)} examples; "
         f"{missed} answers stand in no passage that was found"
     )
 
@@ -92,8 +91,9 @@ def train(
         # Before the work: a tenant that is not there is told now.
         asyncio.run(_require_tenant(own, url))
     limits = AdapterLimits(settings.adapter_rank, settings.adapter_max_bytes, 1)
-    weights = None if start is None else _begun(start, name, rank, base, limits)
-    planned = plan(learned, Options(rank, epochs, seed, rate, vary, batch, weights), base, model)
+    if start is not None:
+        _check_start(start, rank, base, limits)
+    planned = plan(learned, Options(rank, epochs, seed, rate, vary, batch, start), base, model)
     trained = _trained(planned, work, settings, resume)
     check_upload(Upload(work, name, {}), base, limits)
     note(f"trained: {trained.steps} steps, loss {trained.loss}, {_gb(trained.peak_bytes)} at most")
@@ -106,12 +106,12 @@ def train(
     out.print(f"{own}: {added['id']} added (rank {added['rank']}, {added['dtype']})")
 
 
-def _begun(folder: Path, name: str, rank: int, base: BaseModel, limits: AdapterLimits) -> Path:
-    """The weights to begin with, checked as an upload is: they may be anybody's."""
-    config = check_upload(Upload(folder, name, {}), base, limits).config
+def _check_start(folder: Path, rank: int, base: BaseModel, limits: AdapterLimits) -> None:
+    """What a training begins with is checked as an upload is: it may be anybody's."""
+    config = read_lora_config(folder / CONFIG_FILE, base, limits.rank)
+    check_weights(folder / WEIGHTS_FILE, config, base)
     if config.r != rank or set(config.target_modules) != set(ATTENTION):
         raise typer.BadParameter("--start: another rank, or other modules, than this training's.")
-    return folder / WEIGHTS_FILE
 
 
 def _trained(planned: Plan, work: Path, settings: Settings, resume: bool) -> Trained:

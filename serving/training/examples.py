@@ -61,6 +61,11 @@ class Example(BaseModel):
     answer: _Text
     also: tuple[Asked, ...] = ()
 
+    @property
+    def questions(self) -> list[str]:
+        """All that is asked about the passages."""
+        return [self.question, *(one.question for one in self.also)]
+
     def messages(self) -> list[dict[str, str]]:
         """The prompt, exactly as a chat lays it out."""
         laid_out = lay_out([Message("user", self.question)], self.passages)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from serving.adapters.base_model import ATTENTION, BaseModel
+from serving.adapters.weights import WEIGHTS_FILE
 from serving.training.examples import Example
 from serving.training.varied import varied
 
@@ -18,7 +19,7 @@ from serving.training.varied import varied
 @dataclass(frozen=True, slots=True)
 class Options:
     """What may be chosen. rate: of Adam, at its highest. vary: other numbers in later epochs.
-    batch: examples of one step. start: the weights that it begins with; None: new ones."""
+    batch: examples of one step. start: the folder of the adapter that it begins with; None: anew."""
 
     rank: int
     epochs: int
@@ -87,6 +88,6 @@ def _shown(example: Example) -> dict[str, Any]:
     }
 
 
-def _start(weights: Path) -> dict[str, str]:
-    digest = hashlib.sha256(weights.read_bytes()).hexdigest()
-    return {"weights": str(weights.absolute()), "sha256": digest}
+def _start(folder: Path) -> dict[str, str]:
+    digest = hashlib.sha256((folder / WEIGHTS_FILE).read_bytes()).hexdigest()
+    return {"folder": str(folder.absolute()), "sha256": digest}

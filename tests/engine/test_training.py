@@ -145,9 +145,7 @@ def test_a_training_begins_with_the_adapter_that_it_is_given(
 ) -> None:
     first, second = tmp_path / "first", tmp_path / "second"
     _, steps = _train(_plan(base, tiny_model), first)
-    options = Options(
-        rank=4, epochs=2, seed=1, rate=1e-2, vary=True, start=first / "adapter_model.safetensors"
-    )
+    options = Options(rank=4, epochs=2, seed=1, rate=1e-2, vary=True, start=first)
     planned = plan(EXAMPLES, options, base, tiny_model)
     assert planned.digest != _plan(base, tiny_model).digest
     _, more = _train(planned, second)

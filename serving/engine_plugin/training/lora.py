@@ -9,8 +9,7 @@ from typing import Any
 
 import torch
 from peft import LoraConfig, get_peft_model
-from peft.utils import set_peft_model_state_dict
-from safetensors.torch import load_file
+from peft.utils import load_peft_weights, set_peft_model_state_dict
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from serving.engine_plugin.training.job import Example, TrainingJob
@@ -35,7 +34,9 @@ class Learner:
         )
         self._model = get_peft_model(base, config)
         if job.start is not None:
-            set_peft_model_state_dict(self._model, load_file(job.start["weights"]))
+            set_peft_model_state_dict(
+                self._model, load_peft_weights(job.start["folder"], device="cpu")
+            )
         self._model.train()
         self._base = job.base
         # Below the first layer that learns, B stays zero, and no gradient is computed.

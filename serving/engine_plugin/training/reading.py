@@ -50,13 +50,15 @@ def read(tokenizer: Any, example: Example) -> Reading:
     common, found, end = prompt.rpartition(f" {example.question}")
     if not found:
         raise ValueError("a prompt that does not end with its question")
-    encode = lambda text: tokenizer.encode(text, add_special_tokens=False)  # noqa: E731
-    ids = encode(common)
+    ids: list[int] = tokenizer.encode(common, add_special_tokens=False)
     positions = list(range(len(ids)))
-    shared, spans, before, answers = len(ids), [], [], []
+    shared = len(ids)
+    spans: list[tuple[int, int]] = []
+    before: list[int] = []
+    answers: list[int] = []
     for question, answer in [(example.question, example.answer), *example.also]:
-        own = encode(f" {question}{end}")
-        told = [*encode(answer), tokenizer.eos_token_id]
+        own = tokenizer.encode(f" {question}{end}", add_special_tokens=False)
+        told = [*tokenizer.encode(answer, add_special_tokens=False), tokenizer.eos_token_id]
         begin = len(ids)
         ids += [*own, *told]
         positions += range(shared, shared + len(own) + len(told))
