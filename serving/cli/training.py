@@ -19,7 +19,8 @@ from rag.documents import Passage
 from serving.adapters.base_model import ATTENTION, BaseModel, read_base_model
 from serving.adapters.checks import AdapterLimits, Upload, check_upload
 from serving.adapters.names import checked_name
-from serving.adapters.weights import WEIGHTS_FILE
+from serving.adapters.peft_config import CONFIG_FILE, read_lora_config
+from serving.adapters.weights import WEIGHTS_FILE, check_weights
 from serving.cli.adapter_upload import upload
 from serving.cli.client import call, operator_client, tenant_client
 from serving.cli.engine import prepared

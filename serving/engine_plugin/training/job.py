@@ -29,7 +29,8 @@ class TrainingJob:
     model: the base model's folder. folder: where checkpoint and adapter go. base: the name that
     the adapter gives its base. first_layer: the ones below learn nothing. batch: examples of one
     step of the optimizer. digest: of everything that the outcome depends on; a checkpoint of
-    another job is not gone on with. start: the `folder` of the adapter to begin with, and its weights' digest.
+    another job is not gone on with. start: the `folder` of the adapter to begin with, and the
+    digest of its weights.
     """
 
     model: Path
