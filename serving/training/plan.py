@@ -19,7 +19,7 @@ from serving.training.varied import varied
 @dataclass(frozen=True, slots=True)
 class Options:
     """What may be chosen. rate: of Adam, at its highest. vary: other numbers in later epochs.
-    batch: examples of one step. start: the folder of the adapter that it begins with; None: anew."""
+    batch: examples of one step. start: the folder of the adapter to begin with; None: a new one."""
 
     rank: int
     epochs: int
