@@ -10,7 +10,8 @@ import typer
 from rich.progress import Progress
 from rich.table import Table
 
-from evals.quality.adapter_answers import ask_all, held_out
+from evals.quality.adapter_ablations import ablations
+from evals.quality.adapter_answers import ask_all, held_out, weights_of
 from evals.quality.adapter_report import report
 from evals.quality.demo import Deployment
 from evals.report import write
@@ -23,21 +24,34 @@ def adapters_quality(
     most: Annotated[
         int | None, typer.Option("--questions", min=1, help="Of each merchant; for a look.")
     ] = None,
+    ablated: Annotated[
+        int,
+        typer.Option("--ablations", min=0, help="Questions asked of changed documents; 0: none."),
+    ] = 25,
     merchants: Annotated[Path, typer.Option(help="The merchants' folder.")] = Path(
         "examples/merchants"
     ),
     save: Annotated[Path | None, typer.Option("--out", help="Write the result as JSON.")] = None,
 ) -> None:
-    """Ask the running demo what no adapter was trained on: the base model, then the adapter."""
+    """Ask the running demo what no adapter was trained on: the base model, then the adapter.
+
+    For the ablations the demo's documents are changed and taken away, and put back at the end.
+    """
     deployment = Deployment.of(load_settings().data_dir / "demo.json", merchants)
     with Progress(console=err) as progress:
         total = sum(len(held_out(tenant)[:most]) for tenant in deployment.keys)
-        task = progress.add_task("asking", total=total)
+        task = progress.add_task("asking", total=total + 2 * ablated * len(deployment.keys))
+        digests = asyncio.run(weights_of(deployment, adapter))
         asked = asyncio.run(ask_all(deployment, adapter, most, lambda: progress.advance(task)))
-    result = report(asked)
-    out.print(_table(result["measures"]))
+        result: dict[str, Any] = {"adapter": adapter, "weights_sha256": digests, **report(asked)}
+        out.print(_table(result["measures"]))
+        if ablated:
+            ablation = ablations(deployment, adapter, ablated, lambda: progress.advance(task))
+            result["ablations"] = asyncio.run(ablation)
+            for name in ("numbers_changed", "documents_removed"):
+                out.print(_table(result["ablations"][name]))
     if save is not None:
-        write(save, {"adapter": adapter, **result})
+        write(save, result)
 
 
 def _table(measures: dict[str, Any]) -> Table:

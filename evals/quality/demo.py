@@ -69,6 +69,10 @@ class Deployment:
         keys = {tenant["id"]: tenant["api_key"] for tenant in demo["tenants"]}
         return cls(demo["base_url"], keys, merchants)
 
+    def headers(self, tenant: str) -> dict[str, str]:
+        """Whoever sends them is this tenant."""
+        return {"Authorization": f"Bearer {self.keys[tenant]}"}
+
     def questions(self, tenant: str) -> list[Question]:
         """The tenant's questions."""
         path = self.merchants / tenant / "questions.json"

@@ -16,9 +16,11 @@ from rich.progress import Progress as Bar
 
 from isolation.tenant_id import TenantId, tenant_id
 from rag.documents import Passage
-from serving.adapters.base_model import read_base_model
+from serving.adapters.base_model import ATTENTION, BaseModel, read_base_model
 from serving.adapters.checks import AdapterLimits, Upload, check_upload
 from serving.adapters.names import checked_name
+from serving.adapters.peft_config import CONFIG_FILE, read_lora_config
+from serving.adapters.weights import WEIGHTS_FILE, check_weights
 from serving.cli.adapter_upload import upload
 from serving.cli.client import call, operator_client, tenant_client
 from serving.cli.engine import prepared
@@ -27,10 +29,10 @@ from serving.engine.tokens import TokenizerCounter
 from serving.settings import Settings, load_settings
 from serving.training.examples import Example, Pair, read_examples, read_pairs, write_examples
 from serving.training.folders import TrainingFolders
-from serving.training.making import example_of, searched
 from serving.training.plan import Options, Plan, plan
 from serving.training.process import Progress, Trained
 from serving.training.process import train as train_in_child
+from serving.training.together import searched, together
 
 _MOST_FOUND = 50
 _Url = Annotated[str | None, typer.Option(help="A gateway elsewhere.")]
@@ -43,14 +45,19 @@ def examples(
     leave_out: Annotated[
         list[str] | None, typer.Option(help="A document that no example may hold; repeatable.")
     ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="The same gives the same examples.")] = 7,
     url: _Url = None,
 ) -> None:
     """Give question-answer pairs the passages that a chat finds for them."""
     name, known = tenant_id(tenant), read_pairs(pairs)
-    made = asyncio.run(_made(name, known, frozenset(leave_out or ()), url))
+    made = asyncio.run(_made(name, known, frozenset(leave_out or ()), seed, url))
     write_examples(save, made)
-    missed = len(known) - len(made)
-    out.print(f"{name}: {len(made)} examples; {missed} answers stand in no passage that was found")
+    asked = [text for each in made for text in each.questions]
+    missed = len({pair.question for pair in known}.difference(asked))
+    out.print(
+        f"{name}: {len(asked)} questions in {len(made)} examples; "
+        f"{missed} answers stand in no passage that was found"
+    )
 
 
 def train(
@@ -61,6 +68,10 @@ def train(
     epochs: Annotated[int, typer.Option(min=1, max=100)] = 1,
     seed: Annotated[int, typer.Option(min=0, help="The same gives the same adapter.")] = 7,
     rate: Annotated[float, typer.Option(min=1e-6, max=0.1, help="Of learning.")] = 6e-4,
+    batch: Annotated[int, typer.Option(min=1, max=64, help="Examples of one step.")] = 2,
+    start: Annotated[
+        Path | None, typer.Option(help="A folder with the adapter to begin with; as many ranks.")
+    ] = None,
     vary: Annotated[
         bool, typer.Option(help="Other numbers in later epochs: it learns to read.")
     ] = True,
@@ -83,9 +94,11 @@ def train(
     if folder is None:
         # Before the work: a tenant that is not there is told now.
         asyncio.run(_require_tenant(own, url))
-    planned = plan(learned, Options(rank, epochs, seed, rate, vary), base, model)
-    trained = _trained(planned, work, settings, resume)
     limits = AdapterLimits(settings.adapter_rank, settings.adapter_max_bytes, 1)
+    if start is not None:
+        _check_start(start, rank, base, limits)
+    planned = plan(learned, Options(rank, epochs, seed, rate, vary, batch, start), base, model)
+    trained = _trained(planned, work, settings, resume)
     check_upload(Upload(work, name, {}), base, limits)
     note(f"trained: {trained.steps} steps, loss {trained.loss}, {_gb(trained.peak_bytes)} at most")
     if folder is not None:
@@ -95,6 +108,14 @@ def train(
     added = asyncio.run(upload(own, name, work, metrics, url))
     shutil.rmtree(work)
     out.print(f"{own}: {added['id']} added (rank {added['rank']}, {added['dtype']})")
+
+
+def _check_start(folder: Path, rank: int, base: BaseModel, limits: AdapterLimits) -> None:
+    """What a training begins with is checked as an upload is: it may be anybody's."""
+    config = read_lora_config(folder / CONFIG_FILE, base, limits.rank)
+    check_weights(folder / WEIGHTS_FILE, config, base)
+    if config.r != rank or set(config.target_modules) != set(ATTENTION):
+        raise typer.BadParameter("--start: another rank, or other modules, than this training's.")
 
 
 def _trained(planned: Plan, work: Path, settings: Settings, resume: bool) -> Trained:
@@ -129,19 +150,21 @@ async def _require_tenant(tenant: TenantId, url: str | None) -> None:
 
 
 async def _made(
-    tenant: TenantId, pairs: Sequence[Pair], left_out: frozenset[str], url: str | None
+    tenant: TenantId,
+    pairs: Sequence[Pair],
+    left_out: frozenset[str],
+    seed: int,
+    url: str | None,
 ) -> list[Example]:
     settings = load_settings()
     counter = TokenizerCounter(prepared(settings))
-    made: list[Example | None] = []
+    found: list[tuple[Pair, list[Passage]]] = []
     async with operator_client(settings, url) as operator, tenant_client(operator, tenant) as own:
         for pair in pairs:
-            found = await _found(own, tenant, searched(pair), settings.top_k, left_out)
-            budget = settings.passage_tokens
-            made.append(
-                example_of(tenant, pair, found, token_budget=budget, count_tokens=counter.count)
-            )
-    return [example for example in made if example is not None]
+            passages = await _found(own, tenant, searched(pair), settings.top_k, left_out)
+            found.append((pair, passages))
+    budget = settings.passage_tokens
+    return together(tenant, found, token_budget=budget, count_tokens=counter.count, seed=seed)
 
 
 async def _found(

@@ -36,8 +36,22 @@ class Pair(BaseModel):
     document: _Text | None
 
 
+class Asked(BaseModel):
+    """One more question about the same passages."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    question: _Text
+    answer: _Text
+
+
 class Example(BaseModel):
-    """A question, the passages found for it, best first, and the answer to learn."""
+    """A question, the passages found for it, best first, and the answer to learn.
+
+    also: further questions about these passages. They cost a sixth of an example each, since the
+    passages are read once, and it is they that teach to read: the same text, and another sentence
+    of it is asked for.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -45,6 +59,12 @@ class Example(BaseModel):
     question: _Text
     passages: tuple[_Text, ...]
     answer: _Text
+    also: tuple[Asked, ...] = ()
+
+    @property
+    def questions(self) -> list[str]:
+        """All that is asked about the passages."""
+        return [self.question, *(one.question for one in self.also)]
 
     def messages(self) -> list[dict[str, str]]:
         """The prompt, exactly as a chat lays it out."""
@@ -77,7 +97,11 @@ def read_examples(path: Path, tenant: TenantId, count: CountMessages) -> list[Ex
     for number, example in examples:
         if example.tenant != tenant:
             raise wrong(path, number, "it is another tenant's; an adapter learns from its own only")
-        length = count([*example.messages(), {"role": "assistant", "content": example.answer}])
+        asked = [
+            example.answer,
+            *(text for one in example.also for text in (one.question, one.answer)),
+        ]
+        length = count([*example.messages(), *({"role": "assistant", "content": a} for a in asked)])
         if length > MOST_TOKENS:
             raise wrong(path, number, f"it has {length:,} tokens, and at most {MOST_TOKENS:,} fit")
     return [example for _, example in examples]

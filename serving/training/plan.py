@@ -11,21 +11,23 @@ from pathlib import Path
 from typing import Any
 
 from serving.adapters.base_model import ATTENTION, BaseModel
+from serving.adapters.weights import WEIGHTS_FILE
 from serving.training.examples import Example
 from serving.training.varied import varied
-
-_BATCH = 2
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What may be chosen. rate: of Adam, at its highest. vary: other numbers in later epochs."""
+    """What may be chosen. rate: of Adam, at its highest. vary: other numbers in later epochs.
+    batch: examples of one step. start: the folder of the adapter to begin with; None: a new one."""
 
     rank: int
     epochs: int
     seed: int
     rate: float
     vary: bool
+    batch: int = 2
+    start: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +50,7 @@ class Plan:
 def plan(examples: Sequence[Example], options: Options, base: BaseModel, model: Path) -> Plan:
     """The training of one adapter. The same arguments give the same plan.
 
-    The upper half of the layers learns: a quarter of the time is saved, since no gradient goes
-    further down.
+    The upper two thirds of the layers learn: time is saved, since no gradient goes further down.
     """
     content = {
         "model": str(model.absolute()),
@@ -57,10 +58,11 @@ def plan(examples: Sequence[Example], options: Options, base: BaseModel, model: 
         "rank": options.rank,
         "alpha": 2 * options.rank,
         "modules": list(ATTENTION),
-        "first_layer": base.layers // 2,
+        "first_layer": base.layers // 3,
         "rate": options.rate,
-        "batch": _BATCH,
+        "batch": options.batch,
         "seed": options.seed,
+        "start": None if options.start is None else _start(options.start),
         "checkpoint_steps": 5,
         "examples": [_shown(example) for example in _epochs(examples, options)],
     }
@@ -78,4 +80,14 @@ def _epochs(examples: Sequence[Example], options: Options) -> list[Example]:
 
 
 def _shown(example: Example) -> dict[str, Any]:
-    return {"messages": example.messages(), "answer": example.answer}
+    return {
+        "messages": example.messages(),
+        "question": example.question,
+        "answer": example.answer,
+        "also": [[one.question, one.answer] for one in example.also],
+    }
+
+
+def _start(folder: Path) -> dict[str, str]:
+    digest = hashlib.sha256((folder / WEIGHTS_FILE).read_bytes()).hexdigest()
+    return {"folder": str(folder.absolute()), "sha256": digest}

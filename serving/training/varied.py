@@ -10,7 +10,7 @@ from __future__ import annotations
 import random
 import re
 
-from serving.training.examples import Example
+from serving.training.examples import Asked, Example
 
 _NUMBER = re.compile(r"(?<![\w<\[])\d+(?:[.,:]\d+)*(?![\w\]>])")
 
@@ -28,6 +28,10 @@ def varied(example: Example, rng: random.Random) -> Example:
             "question": replaced(example.question),
             "passages": tuple(map(replaced, example.passages)),
             "answer": replaced(example.answer),
+            "also": tuple(
+                Asked(question=replaced(one.question), answer=replaced(one.answer))
+                for one in example.also
+            ),
         }
     )
 

@@ -17,7 +17,7 @@ from serving.adapters.base_model import BaseModel, read_base_model
 from serving.adapters.checks import FILES, AdapterLimits, Upload, check_upload
 from serving.settings import Settings
 from serving.training.errors import NotResumableError, TrainingFailedError
-from serving.training.examples import Example
+from serving.training.examples import Asked, Example
 from serving.training.folders import TrainingFolders
 from serving.training.plan import Options, Plan, plan
 from serving.training.process import Progress, Trained, train
@@ -120,3 +120,34 @@ async def test_a_deleted_tenants_training_is_removed_and_the_others_stays(tmp_pa
     await folders.purge(operator_for_tests(), acme)
     assert not (tmp_path / "acme").exists()
     assert (folders.of(birch, "voice") / "checkpoint.pt").exists()
+
+
+def test_questions_asked_together_are_learned_as_if_each_were_alone(
+    tmp_path: Path, base: BaseModel, tiny_model: Path
+) -> None:
+    """The loss of three questions about one passage is the mean of theirs alone."""
+    asked = [Asked(question=f"what is n{n}", answer="Yes.") for n in range(3)]
+    alone = [
+        Example(tenant="acme", question=one.question, passages=("It is 3.",), answer=one.answer)
+        for one in asked
+    ]
+    whole = alone[0].model_copy(update={"also": tuple(asked[1:])})
+    options = Options(rank=4, epochs=1, seed=1, rate=1e-3, vary=False, batch=3)
+    losses = []
+    for number, examples in enumerate(([whole], alone)):
+        planned = plan(examples, options, base, tiny_model)
+        losses.append(_train(planned, tmp_path / str(number))[0].loss)
+    # The questions at the prompt's begin differ, and a random model hardly minds.
+    assert losses[0] == pytest.approx(losses[1], abs=0.02)
+
+
+def test_a_training_begins_with_the_adapter_that_it_is_given(
+    tmp_path: Path, base: BaseModel, tiny_model: Path
+) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    _, steps = _train(_plan(base, tiny_model), first)
+    options = Options(rank=4, epochs=2, seed=1, rate=1e-2, vary=True, start=first)
+    planned = plan(EXAMPLES, options, base, tiny_model)
+    assert planned.digest != _plan(base, tiny_model).digest
+    _, more = _train(planned, second)
+    assert more[0].loss < steps[0].loss - 0.2  # it goes on where the other one ended

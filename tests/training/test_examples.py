@@ -17,13 +17,14 @@ from serving.engine.tokens import ByteCounter
 from serving.training.errors import ExamplesError
 from serving.training.examples import (
     MOST_TOKENS,
+    Asked,
     Example,
     Pair,
     read_examples,
     read_pairs,
     write_examples,
 )
-from serving.training.making import example_of, searched
+from serving.training.together import searched, together
 from serving.training.varied import varied
 
 FJELLVIK, VOLTBAY = tenant_id("fjellvik"), tenant_id("voltbay")
@@ -100,19 +101,41 @@ def test_a_pair_marks_a_source_where_a_document_holds_the_answer(tmp_path: Path)
 
 def test_an_example_is_laid_out_as_a_chat_lays_it_out() -> None:
     ctx, passages = tenant_for_tests("fjellvik"), _passages("Returns.", "Refunds.")
-    pair = Pair(question="how long?", answer="Long [source].", document="1.md")
-    made = example_of(FJELLVIK, pair, passages, token_budget=400, count_tokens=len)
-    assert made is not None
+    pair = Pair(question="how long?", answer="Refunds [source].", document="1.md")
+    [made] = _together((pair, passages))
     asked = [Message("user", "how long?")]
-    chat = assemble(ctx, asked, passages, token_budget=400, count_tokens=len)
+    shown = sorted(passages, key=lambda passage: made.passages.index(passage.text))
+    chat = assemble(ctx, asked, shown, token_budget=400, count_tokens=len)
     assert made.messages() == [{"role": m.role, "content": m.content} for m in chat.messages]
-    assert made.answer == "Long [2]."
+    assert made.answer == f"Refunds [{made.passages.index('Refunds.') + 1}]."
 
 
 def test_an_answer_in_no_passage_that_was_found_is_no_example() -> None:
-    pair = Pair(question="how long?", answer="Long [source].", document="9.md")
-    found = _passages("Returns.")
-    assert example_of(FJELLVIK, pair, found, token_budget=400, count_tokens=len) is None
+    for document in ("9.md", "0.md"):  # another document; another passage of the right one
+        pair = Pair(question="how long?", answer="Long [source].", document=document)
+        assert _together((pair, _passages("Returns."))) == []
+
+
+def test_what_the_same_passages_answer_is_asked_together_each_with_its_own_source() -> None:
+    passages = _passages("Returns take 30 days.", "Refunds take 7 days. Cards are fine.")
+    pairs = [
+        Pair(question="returns?", answer="Returns take 30 days [source].", document="0.md"),
+        Pair(question="refunds?", answer="Refunds take 7 days [source].", document="1.md"),
+        Pair(question="cards?", answer="Cards are fine [source].", document="1.md"),
+        Pair(question="boats?", answer="Boats sink slowly here [source].", document="7.md"),
+        Pair(question="who?", answer="I do not know.", document=None),
+    ]
+    made = _together(*((pair, passages) for pair in pairs))
+    asked = [one for each in made for one in (each, *each.also)]
+    answers = {one.question: one.answer for one in asked}
+    [first] = [each for each in made if each.also]
+    assert len(first.also) == 3  # two more that it answers, and one that it does not
+    assert answers["boats?"] == "I do not know."
+    for question, number in (("returns?", 0), ("refunds?", 1), ("cards?", 1)):
+        mark = first.passages.index(passages[number].text) + 1
+        assert answers[question].endswith(f"[{mark}].")
+    assert len({one.question for one in asked}) == len(asked)
+    assert made == _together(*((pair, passages) for pair in pairs))
 
 
 def test_a_placeholder_is_not_searched_for() -> None:
@@ -126,6 +149,7 @@ def test_numbers_change_alike_and_marks_and_placeholders_stay() -> None:
         question="<PERSON_1>: are it 30 days?",
         passages=("Within 30 days, NOK 2,190, 10:00 to 14:00.", "Item T-2101."),
         answer="<PERSON_1>, within 30 days [1].",
+        also=(Asked(question="what number?", answer="Item T-2101, 2,190 [2]."),),
     )
     other = varied(example, random.Random(1))
     days = other.passages[0].split()[1]
@@ -133,7 +157,12 @@ def test_numbers_change_alike_and_marks_and_placeholders_stay() -> None:
     assert other.answer == f"<PERSON_1>, within {days} days [1]."
     assert other.question == f"<PERSON_1>: are it {days} days?"
     assert "2,190" not in other.passages[0]
+    assert other.also[0].answer.split()[2] == other.passages[0].split()[4].rstrip(",")
     assert varied(example, random.Random(1)) == other
+
+
+def _together(*found: tuple[Pair, list[Passage]]) -> list[Example]:
+    return together(FJELLVIK, found, token_budget=400, count_tokens=len, seed=1)
 
 
 def _passages(*texts: str) -> list[Passage]:

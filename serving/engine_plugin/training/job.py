@@ -11,10 +11,15 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """A conversation up to the question, and the answer to learn."""
+    """A conversation up to the question, and the answer to learn.
+
+    question: what the last message ends with. also: other questions in its place, with answers.
+    """
 
     messages: Sequence[Mapping[str, str]]
+    question: str
     answer: str
+    also: Sequence[Sequence[str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +29,8 @@ class TrainingJob:
     model: the base model's folder. folder: where checkpoint and adapter go. base: the name that
     the adapter gives its base. first_layer: the ones below learn nothing. batch: examples of one
     step of the optimizer. digest: of everything that the outcome depends on; a checkpoint of
-    another job is not gone on with.
+    another job is not gone on with. start: the `folder` of the adapter to begin with, and the
+    digest of its weights.
     """
 
     model: Path
@@ -37,6 +43,7 @@ class TrainingJob:
     rate: float
     batch: int
     seed: int
+    start: Mapping[str, str] | None
     checkpoint_steps: int
     digest: str
     examples: Sequence[Example]

@@ -9,9 +9,11 @@ from typing import Any
 
 import torch
 from peft import LoraConfig, get_peft_model
+from peft.utils import load_peft_weights, set_peft_model_state_dict
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from serving.engine_plugin.training.job import Example, TrainingJob
+from serving.engine_plugin.training.reading import read
 
 _CONFIG, _WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 
@@ -31,6 +33,10 @@ class Learner:
             task_type="CAUSAL_LM",
         )
         self._model = get_peft_model(base, config)
+        if job.start is not None:
+            set_peft_model_state_dict(
+                self._model, load_peft_weights(job.start["folder"], device="cpu")
+            )
         self._model.train()
         self._base = job.base
         # Below the first layer that learns, B stays zero, and no gradient is computed.
@@ -51,17 +57,17 @@ class Learner:
 
     def learn(self, example: Example, share: float) -> tuple[float, int]:
         """Add `share` of the example's gradient; its loss a token of the answer, and its tokens."""
-        prompt = self._tokenizer.apply_chat_template(
-            list(example.messages), add_generation_prompt=True, return_dict=False
-        )
-        answer = self._tokenizer.encode(example.answer, add_special_tokens=False)
-        answer = [*answer, self._tokenizer.eos_token_id]
-        ids = torch.tensor([[*prompt, *answer]])
-        # The head is a fifth of this model: it is computed where the answer is, and nowhere else.
-        logits = self._model(input_ids=ids, logits_to_keep=len(answer) + 1).logits[0, :-1]
-        loss = torch.nn.functional.cross_entropy(logits, torch.tensor(answer))
+        reading = read(self._tokenizer, example)
+        # The head is a fifth of this model: it is computed where the answers are, and nowhere else.
+        logits = self._model(
+            input_ids=reading.ids[None],
+            position_ids=reading.positions[None],
+            attention_mask=reading.mask(),
+            logits_to_keep=reading.before_answers,
+        ).logits[0]
+        loss = torch.nn.functional.cross_entropy(logits, reading.answers)
         (loss * share).backward()
-        return float(loss.detach()), ids.shape[1]
+        return float(loss.detach()), len(reading.ids)
 
     def save(self, folder: Path) -> None:
         """Write the adapter as PEFT does, in bfloat16, and its two files only."""
