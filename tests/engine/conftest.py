@@ -31,6 +31,8 @@ def tiny_model() -> Path:
     return prepared(Settings(), Model.tiny)
 
 
+# SGLang takes more parameters from headers than it does by default.
+HEARS_HEADERS = {"SGLANG_ENABLE_REQUEST_HEADER_OVERRIDES": "1"}
 # How many adapters the worker holds: few, so that tests with more change them.
 ROOM = 2
 
@@ -62,8 +64,8 @@ async def changed_engine(
     tiny_model: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncGenerator[EngineClient, None]:
     """A worker that retracts running requests every few steps, leaves what an adapter left in its
-    slot, and does not report cached tokens. Its pool is so small that half of it, which may be
-    reserved, is less than a context."""
+    slot, hears controls in headers, and does not report cached tokens. Half of its pool, which may
+    be reserved, is less than a context."""
     folder, signer = tmp_path_factory.mktemp("changed-engine"), signer_for_tests()
     lora = Lora(rank=16, batch=ROOM, loaded=ROOM)
     worker = replace(
@@ -80,9 +82,9 @@ async def changed_engine(
 
 
 def _changed(command: Command) -> Command:
-    """Without a flag of the launcher's, and with SGLang's own test switch."""
+    """Without a flag of the launcher's, and with switches of SGLang's own."""
     config = Path(command.argv[-1])
     said = json.loads(config.read_text())
     said["arguments"].remove("--enable-cache-report")
     config.write_text(json.dumps(said))
-    return Command(command.argv, dict(command.env) | {"SGLANG_TEST_RETRACT": "1"})
+    return Command(command.argv, {**command.env, "SGLANG_TEST_RETRACT": "1", **HEARS_HEADERS})

@@ -128,8 +128,9 @@ async def test_a_signed_body_with_another_control_in_it_is_still_refused(
     assert (status, code(answer)) in [(403, "body_refused"), (403, "proof_inconsistent")]
 
 
-async def test_a_control_in_a_header_is_not_heard(wire: Wire) -> None:
+async def test_a_control_in_a_header_is_not_heard(changed_engine: EngineClient) -> None:
     """Each would be an error, another id, or tokens in the answer; `test_stock_twin` shows them."""
+    wire = Wire(changed_engine)
     body = orjson.dumps(wire.body())
     proof = wire.signed(wire.claims(body))
     status, answer = await wire.send(CHAT_ROUTE, body, proof, **CONTROLS)

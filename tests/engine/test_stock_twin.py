@@ -20,6 +20,8 @@ from serving.engine.client import EngineClient
 from serving.engine.probe import probe
 from serving.errors import EngineRefusedError
 from serving.settings import Settings
+from serving.supervision.process import Command
+from tests.engine.conftest import HEARS_HEADERS
 from tests.engine.wire import CONTROLS, Wire
 from tests.signing import signer_for_tests
 
@@ -43,10 +45,16 @@ async def stock(
 ) -> AsyncGenerator[EngineClient, None]:
     folder = tmp_path_factory.mktemp("stock")
     worker, signer = worker_of(Settings(), tiny_model), signer_for_tests()
-    async with running_engine(worker, folder, signer, without_plugin) as launched:
+    async with running_engine(worker, folder, signer, _as_it_can_be) as launched:
         client = EngineClient(launched.url, model="base", api_key=launched.api_key, signer=signer)
         yield client
         await client.close()
+
+
+def _as_it_can_be(command: Command) -> Command:
+    """Without the plugin, and with SGLang's switch for more controls in headers."""
+    bare = without_plugin(command)
+    return Command(bare.argv, {**bare.env, **HEARS_HEADERS})
 
 
 async def _unproven(wire: Wire, route: str, body: dict[str, Any]) -> tuple[int, Any]:
