@@ -12,12 +12,12 @@ import asyncio
 from collections.abc import Coroutine, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 import structlog
 
 from isolation.context import TenantContext
+from serving.adapters.accounting import account
 from serving.adapters.engine_names import EngineName, EngineNames
 from serving.adapters.errors import (
     AdapterPlacesTakenError,
@@ -42,7 +42,7 @@ from serving.adapters.waiting import Closing, Waiter, WaitingLine
 from serving.errors import EngineUnavailableError
 from serving.key_wrapping import KeyNotOpenedError
 from serving.metering.metrics import Metrics
-from serving.metering.residency import ResidencyRecord, ResidencySink
+from serving.metering.residency import ResidencySink
 
 # Tiers of this engine priority or above: theirs are pinned.
 _PINNED_PRIORITY = 2
@@ -82,7 +82,7 @@ class Residency:
         self._cleaning: asyncio.Task[None] | None = None
         self._changed = asyncio.Event()
         self._pace = LoadPace(parts.places.loading)
-        self._line = WaitingLine(self, self.give_back)
+        self._line = WaitingLine(self, self.give_back, parts.metrics.adapter_waits.inc)
         self._tasks: set[asyncio.Task[Any]] = set()
         self._keeper: asyncio.Task[None] | None = None
         parts.registry.reaches(self.gone)
@@ -100,7 +100,7 @@ class Residency:
         if tasks:
             await asyncio.wait(tasks)
         for resident in self._all.values():
-            await self._account(resident)
+            await account(resident, self._parts.sink)
 
     def held(self) -> Sequence[Resident]:
         """All that is in the engine or on its way, in or out."""
@@ -152,9 +152,7 @@ class Residency:
                 loaded.
         """
         while True:
-            held = await self._line.wait(
-                ctx, record, deadline, self._parts.metrics.adapter_waits.inc
-            )
+            held = await self._line.wait(ctx, record, deadline)
             try:
                 await self._until_loaded(held, deadline)
             except BaseException:
@@ -304,7 +302,7 @@ class Residency:
         if resident.engine_name not in self._all:
             return
         out = await is_out(self._parts.engine, resident.engine_name)
-        await self._account(resident)
+        await account(resident, self._parts.sink)
         if out:
             self._out(resident)
 
@@ -334,21 +332,6 @@ class Residency:
     async def _tidied(self) -> None:
         await unload_strangers(self._parts.engine, lambda: self._all, self._parts.shared)
 
-    async def _account(self, resident: Resident) -> None:
-        if resident.loaded_at is None:
-            return
-        now, before, record = _now(), resident.accounted_at, resident.record
-        resident.accounted_at = now
-        stay = ResidencyRecord(
-            f"{record.name}@{record.version}", resident.size, now - before, datetime.now(UTC)
-        )
-        try:
-            await self._parts.sink.of(resident.ctx).record(stay)
-        except Exception as error:
-            # The database is away: what stays is accounted for later, and what must leave leaves.
-            resident.accounted_at = before
-            _log.warning("adapter.not_accounted", error=type(error).__name__)
-
     async def _keep(self) -> None:
         while True:
             await asyncio.sleep(_KEEPER_SECONDS)
@@ -356,7 +339,7 @@ class Residency:
                 if resident.ending and not resident.leases:
                     await self._unload(resident)
                 else:
-                    await self._account(resident)
+                    await account(resident, self._parts.sink)
             if self._parts.shared is not None:
                 # A neighbour may have died, and what it loaded takes up places.
                 with suppress(EngineUnavailableError, AdapterUnavailableError):

@@ -60,19 +60,24 @@ class WaitingLine:
     busy the others are; requests for the closed one wait behind it.
     """
 
-    def __init__(self, granting: Granting, give_back: Callable[[Resident], None]) -> None:
+    def __init__(
+        self,
+        granting: Granting,
+        give_back: Callable[[Resident], None],
+        waits: Callable[[], None],
+    ) -> None:
+        """waits: called for each request that is not served at once."""
         self._granting = granting
         self._give_back = give_back
+        self._waits = waits
         self._line: list[Waiter] = []
         self._timer: asyncio.TimerHandle | None = None
 
     def __len__(self) -> int:
         return len(self._line)
 
-    async def wait(
-        self, ctx: TenantContext, record: AdapterRecord, deadline: float, waits: Callable[[], None]
-    ) -> Resident:
-        """The adapter's resident, held for the caller. `waits` is called if it is not there now.
+    async def wait(self, ctx: TenantContext, record: AdapterRecord, deadline: float) -> Resident:
+        """The adapter's resident, held for the caller.
 
         Raises:
             AdapterPlacesTakenError: none until `deadline` (the loop's clock), or none to be
@@ -83,7 +88,7 @@ class WaitingLine:
         self._line.append(waiter)
         self.serve()
         if not waiter.granted.done():
-            waits()
+            self._waits()
             self._refuse_if_hopeless(waiter, deadline - loop.time())
         try:
             async with asyncio.timeout_at(deadline):
