@@ -36,7 +36,7 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="evals.gpu.measure")
     parser.add_argument("--shape", type=Shape, default=Shape.large)
     parser.add_argument("--backend", action="append", help="SGLang's --attention-backend.")
-    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--rounds", type=int, default=30)
     parser.add_argument("--tenants", type=int, default=20)
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args(arguments)

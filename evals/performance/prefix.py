@@ -23,6 +23,7 @@ from evals.performance.engine_side import (
     running_sides,
     stock,
 )
+from evals.statistics import median_interval
 from isolation.testing.contexts import operator_for_tests
 from serving.engine.client import EngineClient
 from serving.engine.launch import Worker
@@ -35,7 +36,7 @@ class Plan:
     tenants: int = 20
     turns: int = 6
     flood: flood.Flood = field(default_factory=flood.Flood)
-    rounds: int = 7
+    rounds: int = 30
 
 
 async def measure(worker: Worker, plan: Plan, progress: Progress) -> dict[str, Any]:
@@ -66,10 +67,10 @@ async def measured(
             progress(f"{what}: {name}")
             await sides[name].ask(operator_for_tests(), "POST /flush_cache")
             result[what][name] = await workload(sides[name], plan)
-    scrubbed = await _slots(sides["scrub_on"])
-    progress("released slots without scrubbing")
-    control = await _unscrubbed(sides["scrub_off"], plan)
-    result["released_slots"] = {"scrub_on": scrubbed, "scrub_off": control}
+    result["released_slots"] = {}
+    for name in ("scrub_on", "scrub_off"):
+        progress(f"released slots: {name}")
+        result["released_slots"][name] = await _released(sides[name], plan)
     newcomers = public_prefix.Newcomers(max(1, plan.tenants // 2))
     result["public"] = await public_prefix.measured(sides["scrub_on"], newcomers, progress)
     return result | {"speed": await _speed(sides, plan, progress)}
@@ -103,8 +104,9 @@ async def _slots(client: EngineClient) -> dict[str, int]:
     return {key: sum(rank[key] for rank in audit["ranks"]) for key in ("free", "dirty")}
 
 
-async def _unscrubbed(client: EngineClient, plan: Plan) -> dict[str, int]:
-    """The control, which shows that what is read is what tenants wrote."""
+async def _released(client: EngineClient, plan: Plan) -> dict[str, int]:
+    """What a flood leaves in the slots that it had to give up. Without scrubbing that is what
+    tenants wrote: the control."""
     await client.ask(operator_for_tests(), "POST /flush_cache")
     async with flood.flooding(client, plan.flood):
         pass
@@ -112,7 +114,10 @@ async def _unscrubbed(client: EngineClient, plan: Plan) -> dict[str, int]:
 
 
 async def _speed(sides: dict[str, EngineClient], plan: Plan, progress: Progress) -> dict[str, Any]:
-    """Tokens per second, the median of all rounds, and each side's cost against stock."""
+    """Tokens per second, the median of all rounds, and each side's cost against stock.
+
+    Many short rounds: what disturbs one is over in the next.
+    """
     phases = {"prefill": _prefill, "decode": _decode}
     rates = await in_turns(sides, phases, plan.rounds, progress)
     return {phase: compared(measured) for phase, measured in rates.items()}
@@ -125,9 +130,11 @@ def compared(measured: dict[str, list[float]]) -> dict[str, Any]:
 
 def _cost(rates: list[float], stock: list[float]) -> dict[str, Any]:
     costs = [1 - ratio for ratio in ratios_of_rounds(rates, stock)]
+    low, high = median_interval(costs)
     return {
         "tokens_per_second": round(statistics.median(rates), 1),
         "cost": round(statistics.median(costs), 4),
+        "cost_95": [round(low, 4), round(high, 4)],
         "rounds": {
             "tokens_per_second": [round(rate, 1) for rate in rates],
             "cost": [round(cost, 4) for cost in costs],
@@ -137,16 +144,14 @@ def _cost(rates: list[float], stock: list[float]) -> dict[str, Any]:
 
 async def _prefill(client: EngineClient) -> float:
     asker = asker_of(client, "prefill")
-    answers = [
-        await asker.ask([{"role": "user", "content": random_words(130)}], 1) for _ in range(3)
-    ]
-    return sum(a.usage.prompt for a in answers) / sum(a.seconds for a in answers)
+    answer = await asker.ask([{"role": "user", "content": random_words(130)}], 1)
+    return answer.usage.prompt / answer.seconds
 
 
 async def _decode(client: EngineClient) -> float:
     begun = time.perf_counter()
     askers = [asker_of(client, f"decode-{number}") for number in range(8)]
     message = [{"role": "user", "content": random_words(10)}]
-    answers = await asyncio.gather(*(asker.ask(message, 24, whole=True) for asker in askers))
+    answers = await asyncio.gather(*(asker.ask(message, 8, whole=True) for asker in askers))
     tokens = sum(answer.usage.completion for answer in answers)
     return tokens / (time.perf_counter() - begun)

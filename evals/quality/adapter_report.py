@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from evals.quality.adapter_answers import HeldOut, Verdict
-from evals.quality.statistics import mean_with_interval, share
+from evals.statistics import mean_with_interval, share
 
 Answers = Sequence[tuple[HeldOut, Verdict, Verdict]]
 Judge = Callable[[Verdict], bool]

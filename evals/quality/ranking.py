@@ -8,7 +8,7 @@ from typing import Any
 
 from evals.quality.corpora import Corpus
 from evals.quality.question_sets import FOLLOW_UP, Asked
-from evals.quality.statistics import mean_with_interval, ndcg, recall
+from evals.statistics import mean_with_interval, ndcg, recall
 from rag.documents import Passage
 from rag.retrieval.follow_up import Question, question_of
 from rag.retrieval.retriever import Retriever

@@ -8,7 +8,7 @@ from typing import Any
 
 from evals.quality.corpora import Corpus
 from evals.quality.question_sets import Asked
-from evals.quality.statistics import separation, share
+from evals.statistics import separation, share
 from rag.retrieval.follow_up import question_of
 from rag.retrieval.relevance import relevance
 from rag.retrieval.small_talk import is_small_talk

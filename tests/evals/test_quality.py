@@ -13,7 +13,7 @@ import pytest
 from evals.quality.corpora import SUPPORT, TWIN, Corpus, ForeignHitError
 from evals.quality.question_sets import Asked, answerable, half, questions
 from evals.quality.refusing import Judged, calibrated, report
-from evals.quality.statistics import mean_with_interval, ndcg, recall, separation, share
+from evals.statistics import mean_with_interval, ndcg, recall, separation, share
 from isolation.testing.contexts import tenant_for_tests
 from rag.documents import Passage
 from rag.prompt import Message

@@ -1,4 +1,4 @@
-"""Measures of a ranking, and intervals by resampling the questions."""
+"""Measures of a ranking, and intervals by resampling."""
 
 from __future__ import annotations
 
@@ -29,8 +29,15 @@ def mean_with_interval(values: Sequence[float]) -> dict[str, Any]:
     Of differences between two systems on the same questions, this is the paired bootstrap.
     """
     sample = np.asarray(values, dtype=np.float64)
-    low, high = np.quantile(_resampled_means(sample), [0.025, 0.975])
+    low, high = np.quantile(_resampled(sample).mean(axis=1), [0.025, 0.975])
     return {"mean": _round(sample.mean()), "low": _round(low), "high": _round(high)}
+
+
+def median_interval(values: Sequence[float]) -> tuple[float, float]:
+    """The 95% interval of the median, by the percentile bootstrap."""
+    medians = np.median(_resampled(np.asarray(values, dtype=np.float64)), axis=1)
+    low, high = np.quantile(medians, [0.025, 0.975])
+    return float(low), float(high)
 
 
 def share(count: int, of: int) -> dict[str, Any]:
@@ -50,11 +57,11 @@ def separation(positives: Sequence[float], negatives: Sequence[float]) -> float:
     return _round(float(np.mean((p > n) + 0.5 * (p == n))))
 
 
-def _resampled_means(sample: NDArray[np.float64]) -> NDArray[np.float64]:
+def _resampled(sample: NDArray[np.float64]) -> NDArray[np.float64]:
     random = np.random.default_rng(_SEED)
     rows = random.integers(0, len(sample), (_RESAMPLES, len(sample)))
-    means: NDArray[np.float64] = sample[rows].mean(axis=1)
-    return means
+    resampled: NDArray[np.float64] = sample[rows]
+    return resampled
 
 
 def _round(value: Any) -> float:
