@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,11 +12,13 @@ from qdrant_client import QdrantClient, models
 
 from evals.performance.corpus import Question, TenantPoints
 from rag.store.fusion import LEXICAL, PREFETCH, UNSEEN
+from rag.store.terms import Terms
 
 _BATCH = 2_000
 _COLLECTION = "points"
 
-Sparse = Callable[[str], Any]
+# A text's term weights.
+Sparse = Callable[[str], Terms]
 
 
 class NumpySlab:
@@ -35,7 +36,7 @@ class NumpySlab:
                 postings.setdefault(term, []).append((row, weight))
         self._postings = {term: _posting(rows) for term, rows in postings.items()}
 
-    def search(self, question: Question, sparse: Any, limit: int) -> list[int]:
+    def search(self, question: Question, sparse: Terms, limit: int) -> list[int]:
         """The best rows, by the sum of cosine and weighed BM25."""
         dense = self._vectors @ np.asarray(question.dense, np.float32)
         terms = self._bm25(sparse)
@@ -46,7 +47,7 @@ class NumpySlab:
                 scores[row] = scores.get(row, UNSEEN) + weighed
         return sorted(scores, key=lambda row: -scores[row])[:limit]
 
-    def _bm25(self, sparse: Any) -> NDArray[np.float32]:
+    def _bm25(self, sparse: Terms) -> NDArray[np.float32]:
         count = len(self._vectors)
         scores = np.zeros(count, np.float32)
         for term, weight in zip(sparse.indices, sparse.values, strict=True):
@@ -76,7 +77,7 @@ class LocalMode:
         for begin in range(0, len(points), _BATCH):
             self._client.upsert(_COLLECTION, points[begin : begin + _BATCH])
 
-    def search(self, tenant: str, question: Question, sparse: Any, limit: int) -> list[int]:
+    def search(self, tenant: str, question: Question, sparse: Terms, limit: int) -> list[int]:
         """The best rows of the tenant."""
         mine = models.Filter(
             must=[models.FieldCondition(key="tenant", match=models.MatchValue(value=tenant))]
@@ -99,7 +100,7 @@ class LocalMode:
         """Forget everything."""
         self._client.close()
 
-    def _point(self, tenant: TenantPoints, row: int, sparse: Any) -> models.PointStruct:
+    def _point(self, tenant: TenantPoints, row: int, sparse: Terms) -> models.PointStruct:
         self._written += 1
         terms = models.SparseVector(indices=list(sparse.indices), values=list(sparse.values))
         return models.PointStruct(

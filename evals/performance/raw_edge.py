@@ -15,6 +15,7 @@ from qdrant_edge import (
     SearchParams,
 )
 
+from isolation.tenant_id import TenantId
 from rag.store.edge.store import EdgeVectorStore
 from rag.store.fusion import LEXICAL, PREFETCH, UNSEEN
 from rag.store.port import HybridQuery
@@ -24,8 +25,9 @@ def hybrid(
     store: EdgeVectorStore, tenant: str, query: HybridQuery, limit: int
 ) -> list[tuple[str, float]]:
     """The same hybrid query; texts and scores, since an application reads what it finds."""
+    own = Filter(must=[_is("tenant_id", tenant)])
     mine = Filter(must=[_is("tenant_id", tenant), _is("state", "published")])
-    sparse = store.sparse_of_query(query.text)
+    sparse = store.sparse_of_query(TenantId(tenant), query.text)
     bm25 = [Expression.Constant(LEXICAL / len(sparse.indices)), Expression.Variable("$score[1]")]
     weighed = Expression.Sum([Expression.Variable("$score[0]"), Expression.Mult(bm25)])
     request = QueryRequest(
@@ -36,7 +38,7 @@ def hybrid(
                 limit=PREFETCH,
                 query=Query.Nearest(sparse, using="bm25"),
                 filter=mine,
-                params=SearchParams(idf=IdfParams(corpus=mine)),
+                params=SearchParams(idf=IdfParams(corpus=own)),
             ),
         ],
         query=Formula(weighed, defaults={"$score[0]": UNSEEN, "$score[1]": 0.0}),

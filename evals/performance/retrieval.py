@@ -12,6 +12,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +20,12 @@ from evals.performance import raw_edge, sealing
 from evals.performance.corpus import Corpus, Question, TenantPoints, exact
 from evals.performance.peers import LocalMode, NumpySlab
 from isolation.context import TenantContext
+from isolation.tenant_id import TenantId
 from isolation.testing.contexts import operator_for_tests, tenant_for_tests
 from rag.documents import Chunk, DocumentVersion, EmbeddedChunk
 from rag.store.edge.store import EdgeVectorStore
 from rag.store.port import HybridQuery, TenantCollection
+from rag.store.terms import TermCounter, TermSpace
 
 _DIMENSION, _LIMIT, _SEED = 384, 10, 7
 _CHUNKS_A_DOCUMENT = 100
@@ -57,7 +60,7 @@ async def measure(plan: Plan, progress: Progress) -> dict[str, Any]:
         await store.optimize(operator_for_tests())
         optimize_seconds = round(time.perf_counter() - begun, 1)
         optimized = await _cells(store, corpus, chosen, plan, progress)
-        peers = _peers(store, plan, chosen, progress)
+        peers = _peers(plan, chosen, progress)
         await store.close()
     return {
         "measure": "hybrid retrieval of one tenant among many",
@@ -193,21 +196,19 @@ def _summary(seconds: list[float]) -> dict[str, float]:
     }
 
 
-def _peers(
-    store: EdgeVectorStore, plan: Plan, chosen: dict[str, TenantPoints], progress: Progress
-) -> dict[str, Any]:
+def _peers(plan: Plan, chosen: dict[str, TenantPoints], progress: Progress) -> dict[str, Any]:
     """The same hybrid questions to a slab for each tenant, and to local mode with all points."""
     progress("peers: writing to qdrant-client's local mode")
     corpus = Corpus(plan.points, plan.tenants, _DIMENSION, _SEED)
-    local = LocalMode(_DIMENSION)
+    local, counter = LocalMode(_DIMENSION), TermCounter(TermSpace.shared)
     for tenant in corpus.tenants():
-        local.put(tenant, store.sparse_of_document)
+        local.put(tenant, partial(counter.of_document, TenantId(tenant.name)))
     cells = {}
     for name, tenant in chosen.items():
         progress(f"peers: asking the {name} tenant")
-        slab = NumpySlab(tenant, store.sparse_of_document)
+        slab = NumpySlab(tenant, partial(counter.of_document, TenantId(tenant.name)))
         questions = [
-            (question, store.sparse_of_query(question.text))
+            (question, counter.of_query(TenantId(tenant.name), question.text))
             for question in corpus.questions(tenant, plan.questions)
         ]
         few = questions[: plan.local_questions]

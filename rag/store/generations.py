@@ -7,12 +7,15 @@ them apart as it can: in folders with a pointer, or in collections with an alias
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
 
 from isolation.context import OperatorContext
 from isolation.tenant_id import TenantId
 from rag.errors import UnsafeCollectionError
 from rag.store.port import VectorStore
+from rag.store.terms import TermSpace
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +25,22 @@ class MadeWith:
     model: str
     dimension: int
     checksum: str
+    terms: TermSpace = TermSpace.own
+
+    @classmethod
+    def read(cls, manifest: Mapping[str, Any]) -> MadeWith:
+        """What a manifest says; one of before terms were the tenant's own says nothing of them.
+
+        Raises:
+            TypeError, ValueError: it is not one of this version's.
+        """
+        terms = TermSpace(manifest.get("terms", TermSpace.shared))
+        return cls(**{**manifest, "terms": terms})
+
+    @property
+    def unsaid(self) -> MadeWith:
+        """The same, of before there were manifests."""
+        return replace(self, terms=TermSpace.shared)
 
 
 class Generations(ABC):
@@ -64,7 +83,7 @@ class Generations(ABC):
 
 def require_same_model(found: MadeWith, made: MadeWith) -> None:
     """Raises UnsafeCollectionError, with the way out, where vectors are another model's."""
-    if found != made:
+    if replace(found, terms=made.terms) != made:
         raise UnsafeCollectionError(
             f"The vectors were made with {found.model}, and BULKHEAD_EMBEDDING names {made.model} "
             "or another version of it. Name the one they were made with; 'bulkhead reembed' makes "

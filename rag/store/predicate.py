@@ -40,6 +40,16 @@ def visible_to(
     return Every((_owned_by(ctx.tenant_id), published, *_access(ctx.access), *document, *asked))
 
 
+def weighing_for(ctx: TenantContext) -> Every:
+    """The points whose terms count, where it is counted how rare a term is: the tenant's own, of
+    documents of the credential's groups.
+
+    Staged ones too: what is about to be published may count a moment early, and one condition less
+    is half the time of a large tenant's search.
+    """
+    return Every((_owned_by(ctx.tenant_id), *_access(ctx.access)))
+
+
 def documents_of(ctx: TenantContext) -> Every:
     """One point of each document that a read may see: its first chunk."""
     return Every((*visible_to(ctx).parts, Within(ORDINAL, 0, 0)))

@@ -16,7 +16,7 @@ from rag.filters import Where
 from rag.store import predicate
 from rag.store.conditions import Every, TextIs
 from rag.store.point_ids import point_id
-from rag.store.port import VectorStore
+from rag.store.port import HybridQuery, VectorStore
 from rag.testing.boundary import HOSTILE_FILTERS, BoundaryContract
 from rag.testing.filter_oracle import FilterContract, Oracle, plant_varied
 from rag.testing.group_access import GroupAccessContract
@@ -146,9 +146,27 @@ class TwinContract:
     ) -> None:
         """Qdrant applies the root's filter to the prefetches too, so one alone does not leak: each
         adapter's own tests look at the query itself for that."""
+        _share_terms(blind)
         breakable.forget(*places)
         with pytest.raises(self.caught):
             await BoundaryContract().test_a_tenant_never_retrieves_anothers_chunk(store)
+
+    async def test_without_any_filter_no_word_finds_anothers_chunk(
+        self, store: VectorStore, breakable: Breakable, blind: pytest.MonkeyPatch
+    ) -> None:
+        """The second line behind the predicate: the terms are the tenant's own."""
+        await plant(store)
+        breakable.forget("sparse", "root")
+        for ctx in BOTH:
+            found = await store.of(ctx).search(HybridQuery(returns(ctx), []), limit=50)
+            assert {passage.tenant_id for passage in found} == {ctx.tenant_id}
+
+    async def test_words_that_are_shared_are_caught_where_no_filter_is(
+        self, store: VectorStore, breakable: Breakable, blind: pytest.MonkeyPatch
+    ) -> None:
+        _share_terms(blind)
+        with pytest.raises(AssertionError):
+            await self.test_without_any_filter_no_word_finds_anothers_chunk(store, breakable, blind)
 
     async def test_term_statistics_of_everybody_are_caught(
         self, store: VectorStore, breakable: Breakable
@@ -175,6 +193,11 @@ class TwinContract:
         blind.setattr(predicate, "everything_of", lambda _: Every(()))
         with pytest.raises(self.caught):
             await BoundaryContract().test_ids_are_the_tenants_own(store)
+
+
+def _share_terms(patch: pytest.MonkeyPatch) -> None:
+    """Give a word the same dimension for every tenant."""
+    patch.setattr("rag.store.terms._own", lambda _, indices: indices)
 
 
 def ids_of(owner: TenantId) -> Any:

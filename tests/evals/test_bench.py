@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -13,10 +14,12 @@ from aiohttp import web
 from evals.performance.corpus import Corpus
 from evals.performance.load import Load, LoadError, Target, run
 from evals.performance.peers import LocalMode, NumpySlab
+from isolation.tenant_id import TenantId
 from isolation.testing.contexts import tenant_for_tests
 from rag.documents import Chunk, DocumentVersion, EmbeddedChunk
 from rag.store.edge.store import EdgeVectorStore
 from rag.store.port import HybridQuery
+from rag.store.terms import TermCounter, TermSpace
 
 BULKHEAD = Path(sys.executable).with_name("bulkhead")
 
@@ -78,10 +81,10 @@ def test_the_retrieval_benchmark_finds_what_post_filtering_loses(tmp_path: Path)
 async def test_the_peers_answer_the_same_question(tmp_path: Path) -> None:
     """A peer that answers another question would be compared for nothing."""
     store = EdgeVectorStore.open(tmp_path / "shard", 384)
-    local, corpus = LocalMode(384), Corpus(1_000, 5, 384, 7)
+    local, corpus, counter = LocalMode(384), Corpus(1_000, 5, 384, 7), TermCounter(TermSpace.shared)
     tenants = list(corpus.tenants())
     for tenant in tenants:
-        local.put(tenant, store.sparse_of_document)
+        local.put(tenant, partial(counter.of_document, TenantId(tenant.name)))
         chunks = [
             EmbeddedChunk(Chunk(row, text), tenant.vectors[row].tolist())
             for row, text in enumerate(tenant.texts)
@@ -89,12 +92,12 @@ async def test_the_peers_answer_the_same_question(tmp_path: Path) -> None:
         mine = store.of(tenant_for_tests(tenant.name))
         await mine.upsert(DocumentVersion("d", "v", "D"), chunks)
     asked = tenants[1]
-    mine = store.of(tenant_for_tests(asked.name))
-    slab = NumpySlab(asked, store.sparse_of_document)
+    mine, name = store.of(tenant_for_tests(asked.name)), TenantId(asked.name)
+    slab = NumpySlab(asked, partial(counter.of_document, name))
     agree = {"slab": 0, "local": 0}
     for question in corpus.questions(asked, 20):
         found = await mine.search(HybridQuery(question.text, question.dense), limit=10)
-        rows, sparse = {one.ordinal for one in found}, store.sparse_of_query(question.text)
+        rows, sparse = {one.ordinal for one in found}, counter.of_query(name, question.text)
         agree["slab"] += len(rows & set(slab.search(question, sparse, 10)))
         # Local mode weighs terms over everybody's documents.
         agree["local"] += len(rows & set(local.search(asked.name, question, sparse, 10)))

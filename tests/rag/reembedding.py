@@ -147,10 +147,10 @@ def on_engine(name: str, folder: Path) -> AbstractAsyncContextManager[Make]:
 
 
 @asynccontextmanager
-async def opened(make: Make) -> AsyncGenerator[Knowledge, None]:
+async def opened(make: Make, made: MadeWith = OLD) -> AsyncGenerator[Knowledge, None]:
     """Eight documents of each tenant, two of them of a group."""
     embedder, generations = SlowEmbedder(4, "old"), make()
-    engine = await generations.open(OLD)
+    engine = await generations.open(made)
     generation = Generation(SealedVectorStore(engine, Keys()), embedder)
     catalog = InMemoryCatalog()
     ingestor = Ingestor(generation.store, catalog, embedder)

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from evals.performance.hashed_embedder import HashedEmbedder
 from isolation.testing.contexts import operator_for_tests, tenant_for_tests
-from rag.documents import Document
+from rag.documents import Chunk, Document, DocumentVersion, EmbeddedChunk
 from rag.errors import UnsafeCollectionError
 from rag.ingest import Ingestor
 from rag.store.edge import generations as layout
 from rag.store.edge.generations import EdgeGenerations
 from rag.store.edge.store import EdgeVectorStore
 from rag.store.generations import MadeWith
+from rag.store.port import HybridQuery
+from rag.store.terms import TermSpace
 from tests.rag.catalog_in_memory import InMemoryCatalog
 
 OPERATOR = operator_for_tests()
@@ -50,6 +53,28 @@ async def test_another_engines_vectors_are_refused_with_the_way_out(
     monkeypatch.setattr(layout, "version", lambda _: "99.0")
     with pytest.raises(UnsafeCollectionError, match=r"qdrant-edge-py==0"):
         await EdgeGenerations(tmp_path).open(OLD)
+
+
+async def test_a_manifest_of_before_terms_were_the_tenants_own_is_opened_as_it_was_written(
+    tmp_path: Path,
+) -> None:
+    shared = replace(OLD, terms=TermSpace.shared)
+    store = await EdgeGenerations(tmp_path).open(shared)
+    chunks = [EmbeddedChunk(Chunk(0, "Returns within 30 days."), [1.0, 0.0, 0.0, 0.0])]
+    await store.of(FJELLVIK).upsert(DocumentVersion("a", "v", "A"), chunks)
+    await store.close()
+    path = tmp_path / "0001" / "manifest.json"
+    manifest = json.loads(path.read_text())
+    assert manifest.pop("terms") == "shared"
+    path.write_text(json.dumps(manifest))
+    again = await EdgeGenerations(tmp_path).open(OLD)
+    assert len(await again.of(FJELLVIK).search(HybridQuery("returns", []), limit=5)) == 1
+    await again.close()
+    # The control: as the tenant's own, the same words find nothing.
+    path.write_text(json.dumps(manifest | {"terms": "own"}))
+    wrong = await EdgeGenerations(tmp_path).open(OLD)
+    assert await wrong.of(FJELLVIK).search(HybridQuery("returns", []), limit=5) == []
+    await wrong.close()
 
 
 @pytest.mark.parametrize("cut", ["none", "before_rename", "after_rename", "before_last"])

@@ -5,7 +5,7 @@ and a real server when BULKHEAD_TEST_QDRANT_URL names one."""
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,14 +13,18 @@ from typing import Any
 import pytest
 
 from isolation.access import restricted_to
+from isolation.tenant_id import TenantId
 from isolation.testing.contexts import tenant_for_tests
 from rag.archive import ArchivedDocument
 from rag.documents import Document, DocumentVersion, EmbeddedChunk
 from rag.errors import StoreError, UnsafeCollectionError, VectorsMovingError
 from rag.generation import Generation
+from rag.store import terms
 from rag.store.generations import MadeWith
-from rag.store.port import TenantCollection
+from rag.store.port import HybridQuery, TenantCollection
+from rag.store.terms import TermSpace
 from tests.rag.reembedding import (
+    BOTH,
     FJELLVIK,
     NEW,
     OLD,
@@ -69,6 +73,29 @@ async def test_all_is_there_after_a_switch_and_each_tenants_own(knowledge: Knowl
     assert knowledge.live.embedder.dimension == 8
     with pytest.raises(UnsafeCollectionError):
         await knowledge.make().open(OLD)
+
+
+async def test_terms_that_all_tenants_share_answer_until_a_copy_makes_them_the_tenants_own(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    placed: list[str] = []
+    honest = terms._own
+
+    def seen(tenant: TenantId, indices: Iterable[int]) -> Iterable[int]:
+        placed.append(tenant)
+        return honest(tenant, indices)
+
+    async def found(knowledge: Knowledge) -> list[int]:
+        asked = HybridQuery("returns within 30 days", [])
+        return [len(await knowledge.engine.of(ctx).search(asked, limit=50)) for ctx in BOTH]
+
+    monkeypatch.setattr(terms, "_own", seen)
+    async with opened(make, replace(OLD, terms=TermSpace.shared)) as knowledge:
+        assert await found(knowledge) == [8, 8]
+        assert not placed
+        await knowledge.reembed(SlowEmbedder(4, "old"), copy=True)
+        assert await found(knowledge) == [8, 8]
+        assert {ctx.tenant_id for ctx in BOTH} == set(placed)
 
 
 async def test_what_is_written_and_deleted_meanwhile_is_there_and_gone(

@@ -12,11 +12,13 @@ from qdrant_edge import (
     Filter,
     Point,
     ScrollRequest,
+    SparseVector,
     UpdateOperation,
 )
 
 from isolation.context import TenantContext
 from isolation.errors import CrossTenantError
+from isolation.tenant_id import TenantId
 from rag.documents import (
     DocumentPage,
     DocumentVersion,
@@ -60,11 +62,11 @@ class SharedShard(Protocol):
     def run(self, job: Callable[[EdgeShard], T]) -> T:
         """Run `job` on the shard, alone."""
 
-    def sparse_of_document(self, text: str) -> Any:
-        """BM25 term weights of a passage."""
+    def sparse_of_document(self, tenant: TenantId, text: str) -> SparseVector:
+        """BM25 weights of a passage's terms."""
 
-    def sparse_of_query(self, text: str) -> Any:
-        """BM25 term weights of a query."""
+    def sparse_of_query(self, tenant: TenantId, text: str) -> SparseVector:
+        """BM25 weights of a query's terms."""
 
     def check_vector(self, dense: Sequence[float]) -> None:
         """Raises StoreError on one that is not finite, or not of the right size."""
@@ -189,23 +191,24 @@ class EdgeTenantCollection(TenantCollection):
         return rendered(Every((*condition.parts, *hidden)))
 
     def _hybrid(self, query: HybridQuery, limit: int, where: Where | None) -> HybridRequest:
-        own = self._visible(predicate.visible_to(self._ctx))
-        asked = predicate.visible_to(self._ctx, where=where)
-        mine = own if where is None else self._visible(asked)
+        mine = self._visible(predicate.visible_to(self._ctx, where=where))
+        own = rendered(predicate.weighing_for(self._ctx))
         request = HybridRequest(mine, own, limit)
         if query.dense:
             self._store.check_vector(query.dense)
             request.nearest(query.dense)
-        terms = self._store.sparse_of_query(query.text) if query.text else None
+        tenant = self._ctx.tenant_id
+        terms = self._store.sparse_of_query(tenant, query.text) if query.text else None
         if terms is not None and terms.indices:
             request.best(terms)
         return request
 
     def _point(self, version: DocumentVersion, chunk: EmbeddedChunk) -> Point:
         tenant, ordinal = self._ctx.tenant_id, chunk.chunk.ordinal
+        sparse = self._store.sparse_of_document(tenant, chunk.chunk.text)
         return Point(
             id=point_id(tenant, version.document_id, version.version, ordinal),
-            vector={DENSE: chunk.dense, BM25: self._store.sparse_of_document(chunk.chunk.text)},
+            vector={DENSE: chunk.dense, BM25: sparse},
             payload=payload_of(self._ctx, version, chunk.chunk),
         )
 

@@ -38,10 +38,10 @@ class EdgeGenerations(Generations):
             self._make(_FIRST, made)
             self._point_to(_FIRST)
             name = _FIRST
-        _check(self._folder / name, made)
+        found = _checked(self._folder / name, made)
         # A kill came between the switch and their removal.
         self._drop([other for other in self._others() if other < name])
-        return EdgeVectorStore.open(self._folder / name / _SHARD, made.dimension)
+        return EdgeVectorStore.open(self._folder / name / _SHARD, made.dimension, found.terms)
 
     async def fill(
         self, operator: OperatorContext, made: MadeWith, *, resume: bool
@@ -53,7 +53,7 @@ class EdgeGenerations(Generations):
         if not left:
             self._make(name, made)
         self._filling = name
-        return EdgeVectorStore.open(self._folder / name / _SHARD, made.dimension)
+        return EdgeVectorStore.open(self._folder / name / _SHARD, made.dimension, made.terms)
 
     async def switch(self, operator: OperatorContext) -> None:
         require_operator(operator, "switching generations")
@@ -103,7 +103,7 @@ def _adopt_plain_shard(folder: Path, made: MadeWith) -> None:
         (moving / _FIRST).mkdir(mode=0o700, exist_ok=True)
         folder.rename(moving / _FIRST / _SHARD)
     if moving.exists() and not folder.exists():
-        _write(moving / _FIRST / _MANIFEST, _manifest(made))
+        _write(moving / _FIRST / _MANIFEST, _manifest(made.unsaid))
         _write(moving / _CURRENT, _FIRST + "\n")
         moving.rename(folder)
     folder.mkdir(parents=True, mode=0o700, exist_ok=True)
@@ -113,10 +113,10 @@ def _manifest(made: MadeWith) -> str:
     return json.dumps({"engine": f"{_ENGINE} {version(_ENGINE)}", **asdict(made)}, indent=2) + "\n"
 
 
-def _check(folder: Path, made: MadeWith) -> None:
+def _checked(folder: Path, made: MadeWith) -> MadeWith:
     try:
         manifest = json.loads((folder / _MANIFEST).read_text())
-        engine, found = manifest.pop("engine"), MadeWith(**manifest)
+        engine, found = manifest.pop("engine"), MadeWith.read(manifest)
     except (OSError, ValueError, KeyError, TypeError):
         raise UnsafeCollectionError("The vectors' manifest is gone: restore the folder.") from None
     require_same_model(found, made)
@@ -125,14 +125,14 @@ def _check(folder: Path, made: MadeWith) -> None:
             f"The vectors were written by {engine}, and {version(_ENGINE)} is installed. Install "
             f"{engine.replace(' ', '==')} again, or export with it and ingest anew."
         )
+    return found
 
 
 def _reads(folder: Path, made: MadeWith) -> bool:
     try:
-        _check(folder, made)
+        return _checked(folder, made) == made
     except UnsafeCollectionError:
         return False
-    return True
 
 
 def _write(path: Path, text: str) -> None:

@@ -25,8 +25,8 @@ from rag.store.schema import BM25, DENSE
 class HybridRequest:
     """Legs are added; the score of a hit is the sum of what each weighs.
 
-    mine: what the search may see. own: what the tenant's credential may see at all, without the
-    caller's filter; only its documents weigh a term, else another tenant's would.
+    mine: what the search may see. own: whose terms count, where it is counted how rare one is; with
+    everybody's, other tenants would move the scores.
     """
 
     mine: Filter

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from threading import Lock
-from typing import Any, TypeVar
+from typing import TypeVar
 
-from qdrant_edge import Bm25, CountRequest, EdgeShard
+from qdrant_edge import CountRequest, EdgeShard, SparseVector
 
 from isolation.context import OperatorContext, TenantContext, require_operator, require_tenant
 from isolation.tenant_id import TenantId
@@ -20,6 +20,7 @@ from rag.store.edge.rendering import rendered
 from rag.store.edge.settling import remove, remove_all, show
 from rag.store.port import TenantCollection, VectorStore
 from rag.store.schema import check_vector
+from rag.store.terms import TermCounter, TermSpace
 
 T = TypeVar("T")
 
@@ -32,22 +33,22 @@ class EdgeVectorStore(VectorStore):
     in between.
     """
 
-    def __init__(self, shard: EdgeShard, dimension: int) -> None:
+    def __init__(self, shard: EdgeShard, dimension: int, terms: TermSpace = TermSpace.own) -> None:
         self._shard = shard
         self._dimension = dimension
         self._lock = Lock()
-        self._bm25 = Bm25()
+        self._terms = TermCounter(terms)
         self.hidden = Hidden()
 
     @classmethod
-    def open(cls, path: Path, dimension: int) -> EdgeVectorStore:
-        """Open the shard in `path`, or make it there.
+    def open(cls, path: Path, dimension: int, terms: TermSpace = TermSpace.own) -> EdgeVectorStore:
+        """Open the shard in `path`, whose points' terms are in `terms`, or make it there.
 
         Raises:
             StoreLockedError: another process has it open.
             UnsafeCollectionError: its settings would leak, lose recall or lose writes.
         """
-        return cls(open_shard(path, dimension), dimension)
+        return cls(open_shard(path, dimension), dimension, terms)
 
     def of(self, ctx: TenantContext) -> TenantCollection:
         return EdgeTenantCollection(self, require_tenant(ctx, "the vector store"))
@@ -94,13 +95,15 @@ class EdgeVectorStore(VectorStore):
         """How many there are, of all tenants."""
         return self.run(lambda shard: shard.info().points_count)
 
-    def sparse_of_document(self, text: str) -> Any:
-        """BM25 term weights of a passage."""
-        return self._bm25.embed_document(text)
+    def sparse_of_document(self, tenant: TenantId, text: str) -> SparseVector:
+        """BM25 weights of a passage's terms."""
+        terms = self._terms.of_document(tenant, text)
+        return SparseVector(terms.indices, terms.values)
 
-    def sparse_of_query(self, text: str) -> Any:
-        """BM25 term weights of a query."""
-        return self._bm25.embed_query(text)
+    def sparse_of_query(self, tenant: TenantId, text: str) -> SparseVector:
+        """BM25 weights of a query's terms."""
+        terms = self._terms.of_query(tenant, text)
+        return SparseVector(terms.indices, terms.values)
 
     def check_vector(self, dense: Sequence[float]) -> None:
         """Raises StoreError on one that is not finite, or not of the right size."""

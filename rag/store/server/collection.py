@@ -30,6 +30,7 @@ from rag.store.server.hybrid import HybridRequest
 from rag.store.server.layout import MOST_POINTS
 from rag.store.server.rendering import rendered
 from rag.store.server.shared import SharedCollection
+from rag.store.terms import Terms
 
 # Small enough that a batch is written well within a call's time.
 _BATCH = 64
@@ -119,15 +120,16 @@ class ServerTenantCollection(TenantCollection):
         ]
 
     def _hybrid(self, query: HybridQuery, limit: int, where: Where | None) -> HybridRequest:
-        own = rendered(predicate.visible_to(self._ctx))
-        mine = own if where is None else rendered(predicate.visible_to(self._ctx, where=where))
+        mine = rendered(predicate.visible_to(self._ctx, where=where))
+        own = rendered(predicate.weighing_for(self._ctx))
         request = HybridRequest(mine, own, min(limit, MOST_POINTS))
         if query.dense:
             check_vector(query.dense, self._shared.dimension)
             request.nearest(query.dense)
-        terms = _sparse(self._shared.bm25.embed_query(query.text)) if query.text else None
-        if terms is not None and terms.indices:
-            request.best(terms)
+        if query.text:
+            terms = self._shared.terms.of_query(self._ctx.tenant_id, query.text)
+            if terms.indices:
+                request.best(_sparse(terms))
         return request
 
     async def read(self, stretches: Sequence[Stretch]) -> list[Passage]:
@@ -185,7 +187,7 @@ class ServerTenantCollection(TenantCollection):
 
     def _point(self, version: DocumentVersion, chunk: EmbeddedChunk) -> models.PointStruct:
         tenant, ordinal = self._ctx.tenant_id, chunk.chunk.ordinal
-        sparse = _sparse(self._shared.bm25.embed_document(chunk.chunk.text))
+        sparse = _sparse(self._shared.terms.of_document(tenant, chunk.chunk.text))
         return models.PointStruct(
             id=str(point_id(tenant, version.document_id, version.version, ordinal)),
             vector={DENSE: chunk.dense, BM25: sparse},
@@ -198,7 +200,5 @@ def _dense(vector: models.VectorStructOutput | None) -> list[float] | None:
     return cast(list[float], dense) if isinstance(dense, list) else None
 
 
-def _sparse(vector: object) -> models.SparseVector:
-    """Term weights as the client sends them: counted here, by the tokenizer that Edge has too."""
-    indices, values = getattr(vector, "indices"), getattr(vector, "values")  # noqa: B009
-    return models.SparseVector(indices=indices, values=values)
+def _sparse(terms: Terms) -> models.SparseVector:
+    return models.SparseVector(indices=terms.indices, values=terms.values)

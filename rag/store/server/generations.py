@@ -16,7 +16,6 @@ from contextlib import asynccontextmanager
 from dataclasses import asdict
 
 from qdrant_client import models
-from qdrant_edge import Bm25
 
 from isolation.context import OperatorContext, require_operator
 from isolation.tenant_id import TenantId
@@ -26,10 +25,13 @@ from rag.store.server.connection import MANAGE_SECONDS, Connection, ServerAddres
 from rag.store.server.placement import Placement, Routing
 from rag.store.server.shared import SharedCollection
 from rag.store.server.store import ServerVectorStore
+from rag.store.terms import TermCounter, TermSpace
 
 # In a collection's metadata. `of`: the first generation's name, so that nobody else's collection of
 # a similar name is ever dropped.
 _MANIFEST, _OF = "bulkhead", "of"
+# Of collections whose points are counted or deleted, and not searched.
+_NO_TERMS = TermCounter(TermSpace.own)
 
 
 def alias_of(collection: str) -> str:
@@ -57,12 +59,13 @@ class ServerGenerations(Generations):
             name = await self._current(connection)
             there = await self._there(connection, name)
             found = await self._made_with(connection, name) if there else None
+        if found is None and there:
+            store = await self._opened(name, made.unsaid)
+            await self._adopt(store, made.unsaid)
+            return store
         if found is not None:
             require_same_model(found, made)
-        store = await self._opened(name, made)
-        if there and found is None:
-            await self._adopt(store, made)
-        return store
+        return await self._opened(name, found or made)
 
     async def aliased(self) -> str:
         """The collection that the alias names; without one, the first."""
@@ -132,7 +135,7 @@ class ServerGenerations(Generations):
             info = await connection.read(lambda: connection.client.get_collection(name))
             # An empty one may lack its indexes yet, without which the server deletes nothing.
             if info.points_count:
-                shared = SharedCollection(connection, name, 0, Routing(self._placement), Bm25())
+                shared = SharedCollection(connection, name, 0, Routing(self._placement), _NO_TERMS)
                 await ServerVectorStore(shared).purge(operator, tenant)
         except StoreError:
             # Its re-embedding has ended meanwhile, and dropped it.
@@ -154,6 +157,7 @@ class ServerGenerations(Generations):
             collection=name,
             placement=self._placement,
             metadata=self._manifest(made),
+            terms=made.terms,
         )
 
     def _manifest(self, made: MadeWith) -> dict[str, object]:
@@ -225,15 +229,15 @@ class ServerGenerations(Generations):
         if not isinstance(manifest, dict) or manifest.get(_OF) != self._first:
             return None
         try:
-            return MadeWith(**{key: value for key, value in manifest.items() if key != _OF})
-        except TypeError:
+            return MadeWith.read({key: manifest[key] for key in manifest if key != _OF})
+        except (TypeError, ValueError):
             raise UnsafeCollectionError("Its manifest is not one of this version.") from None
 
     async def _carry_placement(self, operator: OperatorContext, store: ServerVectorStore) -> None:
         """Who has a shard of its own has one in the new generation, before a point is there."""
         async with self._connected() as connection:
             now = await self._current(connection)
-            shared = SharedCollection(connection, now, 0, Routing(self._placement), Bm25())
+            shared = SharedCollection(connection, now, 0, Routing(self._placement), _NO_TERMS)
             own = await ServerVectorStore(shared).placement.on_own_shards(operator)
         await store.placement.prepare(operator, own)
 

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 from qdrant_client import models
-from qdrant_edge import Bm25
 
 from isolation.tenant_id import TenantId
 from rag.store import predicate
@@ -19,6 +18,7 @@ from rag.store.schema import DENSE
 from rag.store.server.connection import Connection
 from rag.store.server.placement import Routing
 from rag.store.server.rendering import rendered
+from rag.store.terms import TermCounter
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ class SharedCollection:
     name: str
     dimension: int
     routing: Routing
-    bm25: Bm25
+    terms: TermCounter
 
     async def count(self, mine: Every, tenant: TenantId) -> int:
         """How many of the tenant's points fulfil `mine`."""

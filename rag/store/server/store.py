@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 
 from qdrant_client import models
-from qdrant_edge import Bm25
 
 from isolation.context import OperatorContext, TenantContext, require_operator, require_tenant
 from isolation.tenant_id import TenantId
@@ -20,6 +19,7 @@ from rag.store.server.placement import Placement, own_shard
 from rag.store.server.promotion import TieredPlacement
 from rag.store.server.rendering import rendered
 from rag.store.server.shared import SharedCollection
+from rag.store.terms import TermCounter, TermSpace
 
 
 class ServerVectorStore(VectorStore):
@@ -37,8 +37,10 @@ class ServerVectorStore(VectorStore):
         collection: str = "bulkhead",
         placement: Placement = "shared",
         metadata: Mapping[str, object] | None = None,
+        terms: TermSpace = TermSpace.own,
     ) -> ServerVectorStore:
-        """Check the collection on the server, or make it, with `metadata`.
+        """Check the collection on the server, whose points' terms are in `terms`, or make it, with
+        `metadata`.
 
         Raises:
             UnsafeCollectionError: its settings would leak or lose recall, or the server is too old.
@@ -51,7 +53,7 @@ class ServerVectorStore(VectorStore):
         except BaseException:
             await connection.close()
             raise
-        return cls(SharedCollection(connection, collection, dimension, routing, Bm25()))
+        return cls(SharedCollection(connection, collection, dimension, routing, TermCounter(terms)))
 
     def of(self, ctx: TenantContext) -> TenantCollection:
         return ServerTenantCollection(self._shared, require_tenant(ctx, "the vector store"))
