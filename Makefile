@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed-$(shell cat pyproject.toml requirements/gateway.lock 2>/dev/null | sha256sum | cut -c1-16)
 
-.PHONY: help install serve engine format lint types architecture tests test clean
+.PHONY: help install serve engine format lint types architecture checks tests test clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk 'BEGIN {FS = ":.*## "} {printf "  %-14s %s\n", $$1, $$2}'
@@ -41,7 +41,11 @@ architecture: install ## which package may import which
 tests: install engine ## pytest, two processes
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup --no-loadscope-reorder
 
-test: lint types architecture tests ## all checks; what CI runs
+checks: lint types architecture engine
+
+test: install ## all checks; what CI runs
+	@$(MAKE) --no-print-directory --jobs=2 checks
+	@$(MAKE) --no-print-directory tests
 
 clean: ## remove environments, caches and the demo's data
 	rm -rf $(VENV) .venv-engine .bulkhead .mypy_cache .ruff_cache .pytest_cache .import_linter_cache dist
