@@ -45,13 +45,16 @@ def adapters_quality(
         asked = asyncio.run(ask_all(deployment, adapter, most, lambda: progress.advance(task)))
         result: dict[str, Any] = {"adapter": adapter, "weights_sha256": digests, **report(asked)}
         out.print(_table(result["measures"]))
+        if save is not None:
+            # Before what comes next, which takes as long again and may be interrupted.
+            write(save, result)
         if ablated:
             ablation = ablations(deployment, adapter, ablated, lambda: progress.advance(task))
             result["ablations"] = asyncio.run(ablation)
             for name in ("numbers_changed", "documents_removed"):
                 out.print(_table(result["ablations"][name]))
-    if save is not None:
-        write(save, result)
+            if save is not None:
+                write(save, result)
 
 
 def _table(measures: dict[str, Any]) -> Table:
