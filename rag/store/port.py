@@ -128,6 +128,12 @@ class VectorStore(ABC):
     def of(self, ctx: TenantContext) -> TenantCollection:
         """The tenant's own collection."""
 
+    @property
+    def shares_terms(self) -> bool:
+        """Whether a word is one dimension for all tenants: so it was written, and is until its
+        vectors are copied into a new generation."""
+        return False
+
     @abstractmethod
     async def settle(
         self,

@@ -40,7 +40,7 @@ class TermCounter:
     """Counts the terms of texts, into `space`."""
 
     def __init__(self, space: TermSpace) -> None:
-        self._space = space
+        self.space = space
         self._bm25 = Bm25()
 
     def of_document(self, tenant: TenantId, text: str) -> Terms:
@@ -54,7 +54,7 @@ class TermCounter:
         return self._placed(tenant, counted.indices, counted.values)
 
     def _placed(self, tenant: TenantId, indices: list[int], values: list[float]) -> Terms:
-        if self._space is TermSpace.shared:
+        if self.space is TermSpace.shared:
             return Terms(list(indices), list(values))
         # Two terms of one text that fall together, one in four billion, count as one.
         weights: dict[int, float] = {}

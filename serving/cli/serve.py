@@ -50,6 +50,11 @@ async def _serve(settings: Settings) -> None:
         core = await stack.enter_async_context(open_core(settings))
         log_to(settings.data_dir / "logs" / "gateway.log")
         unix = stack.enter_context(listen_unix(gateway_socket(settings.data_dir)))
+        if core.knowledge.engine.shares_terms:
+            note(
+                "vectors: a word is still one dimension for all tenants; "
+                f"'bulkhead reembed {settings.embedding}' makes it each tenant's own"
+            )
         core.parsers.start()
         worker = await _worker(settings)
         note("gateway: loading the masking model; starting the engine")

@@ -93,9 +93,11 @@ async def test_terms_that_all_tenants_share_answer_until_a_copy_makes_them_the_t
     async with opened(make, replace(OLD, terms=TermSpace.shared)) as knowledge:
         assert await found(knowledge) == [8, 8]
         assert not placed
+        assert knowledge.engine.shares_terms
         await knowledge.reembed(SlowEmbedder(4, "old"), copy=True)
         assert await found(knowledge) == [8, 8]
         assert {ctx.tenant_id for ctx in BOTH} == set(placed)
+        assert not knowledge.engine.shares_terms
 
 
 async def test_what_is_written_and_deleted_meanwhile_is_there_and_gone(

@@ -53,6 +53,10 @@ class EdgeVectorStore(VectorStore):
     def of(self, ctx: TenantContext) -> TenantCollection:
         return EdgeTenantCollection(self, require_tenant(ctx, "the vector store"))
 
+    @property
+    def shares_terms(self) -> bool:
+        return self._terms.space is TermSpace.shared
+
     async def settle(
         self,
         operator: OperatorContext,

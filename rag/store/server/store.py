@@ -59,6 +59,10 @@ class ServerVectorStore(VectorStore):
         return ServerTenantCollection(self._shared, require_tenant(ctx, "the vector store"))
 
     @property
+    def shares_terms(self) -> bool:
+        return self._shared.terms.space is TermSpace.shared
+
+    @property
     def placement(self) -> TenantPlacement:
         """How tenants are moved to shards of their own."""
         if self._shared.routing.placement == "shared":
