@@ -102,13 +102,13 @@ ROWS = (
     Row("metered against busy", ["engine:metering/ratio"]),
     Row("prefix hits in chats", each("prefix:chats/{}/hit_rate", "scrub_on", "stock")),
     Row(
-        "quiet tenants' hits while",
+        "quiet tenants' hits after",
         [
-            "prefix:flood/scrub_on/during",
+            "prefix:flood/scrub_on/after",
             "prefix:flood/scrub_on/alone",
-            seconds("prefix:flood/scrub_on/first_token_during/p99_ms"),
-            "prefix:flood/stock/during",
-            seconds("prefix:flood/stock/first_token_during/p99_ms"),
+            seconds("prefix:flood/scrub_on/longest_first_token_after_ms"),
+            "prefix:flood/stock/after",
+            seconds("prefix:flood/stock/longest_first_token_after_ms"),
         ],
         [hundreds("prefix:flood/scrub_on/flood_tokens"), 16_384],
     ),
