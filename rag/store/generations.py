@@ -38,7 +38,7 @@ class MadeWith:
         return cls(**{**manifest, "terms": terms})
 
     @property
-    def unsaid(self) -> MadeWith:
+    def with_shared_terms(self) -> MadeWith:
         """The same, of before there were manifests."""
         return replace(self, terms=TermSpace.shared)
 

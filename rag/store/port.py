@@ -129,10 +129,10 @@ class VectorStore(ABC):
         """The tenant's own collection."""
 
     @property
+    @abstractmethod
     def shares_terms(self) -> bool:
         """Whether a word is one dimension for all tenants: so it was written, and is until its
         vectors are copied into a new generation."""
-        return False
 
     @abstractmethod
     async def settle(

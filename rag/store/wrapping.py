@@ -22,6 +22,10 @@ class WrappingStore(VectorStore):
     def __init__(self, inner: VectorStore) -> None:
         self._inner = inner
 
+    @property
+    def shares_terms(self) -> bool:
+        return self._inner.shares_terms
+
     async def settle(
         self,
         operator: OperatorContext,

@@ -318,6 +318,12 @@ def demo_tenants() -> list[DemoTenant]:
     return [DemoTenant(str(ctx.tenant_id), key, "business") for key, ctx in KEYS.items()]
 
 
+def plain_runtime(engine: EngineClient, folder: Path) -> Runtime:
+    """`runtime`, where nothing about the parts matters but the engine."""
+    files = Files(folder / "uploads")
+    return runtime(engine, search=Search(), limiter=Limiter(), ledger=Ledger(), files=files)
+
+
 def runtime(
     engine: EngineClient,
     *,

@@ -19,7 +19,7 @@ from serving.control.tenants import TenantRegistry
 from serving.engine.client import EngineClient
 from serving.gateway.app import create_app
 from serving.gateway.chat import ChatService
-from tests.gateway.fakes import Files, Ledger, Limiter, Search, runtime
+from tests.gateway.fakes import plain_runtime
 from tests.signing import signer_for_tests
 from tests.stub_engine import StubEngine
 
@@ -48,13 +48,7 @@ async def client(tmp_path: Path, engine: StubEngine) -> AsyncGenerator[httpx.Asy
         await registry.add(operator_for_tests(), tenant_for_tests(name).tenant_id, "business")
     async with engine.serving() as url:
         upstream = EngineClient(url, model="m", api_key="k", signer=signer_for_tests())
-        parts = runtime(
-            upstream,
-            search=Search(),
-            limiter=Limiter(),
-            ledger=Ledger(),
-            files=Files(tmp_path / "uploads"),
-        )
+        parts = plain_runtime(upstream, tmp_path)
         assert parts.chat is not None
         masked = replace(parts.chat._parts, masker=Masker(Cards(), policies))
         chat = ChatService(masked, parts.chat._options)

@@ -20,7 +20,7 @@ from serving.engine.client import EngineClient
 from serving.engine.tokens import ByteCounter
 from serving.errors import EngineUnavailableError
 from serving.gateway.app import create_app
-from tests.gateway.fakes import Files, Ledger, Limiter, Search, runtime
+from tests.gateway.fakes import plain_runtime
 from tests.signing import signer_for_tests
 from tests.stub_engine import StubEngine
 
@@ -60,13 +60,7 @@ async def platform(tmp_path: Path) -> AsyncGenerator[Platform, None]:
             return upstream
 
         prefixes = PublicPrefixes(PublicPrefixRecords(database), engine, ByteCounter)
-        parts = runtime(
-            upstream,
-            search=Search(),
-            limiter=Limiter(),
-            ledger=Ledger(),
-            files=Files(tmp_path / "uploads"),
-        )
+        parts = plain_runtime(upstream, tmp_path)
         app = create_app(replace(parts, public_prefixes=prefixes))
         transport = httpx.ASGITransport(app, raise_app_exceptions=False)
         async with httpx.AsyncClient(base_url="http://gateway", transport=transport) as client:

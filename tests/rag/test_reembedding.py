@@ -94,6 +94,7 @@ async def test_terms_that_all_tenants_share_answer_until_a_copy_makes_them_the_t
         assert await found(knowledge) == [8, 8]
         assert not placed
         assert knowledge.engine.shares_terms
+        assert knowledge.ingestor.generation.store.shares_terms
         await knowledge.reembed(SlowEmbedder(4, "old"), copy=True)
         assert await found(knowledge) == [8, 8]
         assert {ctx.tenant_id for ctx in BOTH} == set(placed)

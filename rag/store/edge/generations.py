@@ -103,7 +103,7 @@ def _adopt_plain_shard(folder: Path, made: MadeWith) -> None:
         (moving / _FIRST).mkdir(mode=0o700, exist_ok=True)
         folder.rename(moving / _FIRST / _SHARD)
     if moving.exists() and not folder.exists():
-        _write(moving / _FIRST / _MANIFEST, _manifest(made.unsaid))
+        _write(moving / _FIRST / _MANIFEST, _manifest(made.with_shared_terms))
         _write(moving / _CURRENT, _FIRST + "\n")
         moving.rename(folder)
     folder.mkdir(parents=True, mode=0o700, exist_ok=True)

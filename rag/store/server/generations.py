@@ -60,8 +60,8 @@ class ServerGenerations(Generations):
             there = await self._there(connection, name)
             found = await self._made_with(connection, name) if there else None
         if found is None and there:
-            store = await self._opened(name, made.unsaid)
-            await self._adopt(store, made.unsaid)
+            store = await self._opened(name, made.with_shared_terms)
+            await self._adopt(store, made.with_shared_terms)
             return store
         if found is not None:
             require_same_model(found, made)
