@@ -20,7 +20,7 @@ from opentelemetry.trace import SpanContext
 from opentelemetry.trace.status import Status
 
 SCOPE = InstrumentationScope("bulkhead")
-STEPS = frozenset(("retrieval", "masking", "queue", "engine"))
+STEPS = frozenset(("retrieval", "compression", "masking", "queue", "engine"))
 REQUEST = "request"
 UNKNOWN = "unknown"
 

@@ -25,7 +25,8 @@ def command(
     ] = None,
     save: Annotated[Path | None, typer.Option("--out", help="Write the result as JSON.")] = None,
 ) -> None:
-    """nDCG@10 and recall@20 of each way to search, and what the refusal threshold does."""
+    """nDCG@10 and recall@20 of each way to search; what the refusal threshold does, and
+    compression."""
     if data is None:
         err.print("No --data: the support articles are left out, and the demo merchants remain.")
     elif not all((data / name).is_file() for name in ("documents.jsonl", "questions.jsonl")):
@@ -43,6 +44,7 @@ def command(
     out.print(_ranking_table(result["ranking"]))
     out.print(_difference_table(result["ranking"]))
     out.print(_refusal_table(result["refusal"]))
+    out.print(_compression_table(result["compression"]))
     if save is not None:
         write(save, result)
 
@@ -95,3 +97,11 @@ def _shown(score: dict[str, float]) -> str:
 
 def _shared(share: dict[str, float]) -> str:
     return f"{share['count']}/{share['of']} [{share['low']:.3f}, {share['high']:.3f}]"
+
+
+def _compression_table(compression: dict[str, Any]) -> Table:
+    table = Table("sentences in the prompt", "prompts that hold the fact", "characters")
+    for sentences, cell in compression.items():
+        held = cell["fact_in_prompt"]
+        table.add_row(sentences, f"{held['count']} of {held['of']}", str(cell["characters"]))
+    return table

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from evals.quality.compressing import compression
 from evals.quality.corpora import SUPPORT, TWIN, Corpus, Progress, ingest_all
 from evals.quality.question_sets import (
     FOLLOW_UP,
@@ -59,6 +60,8 @@ async def measure(
             progress("asking the twin")
             asked_of_twin = await _twin_keeps_to_itself(core, corpora)
             refusal = await _refusal(core, corpora, settings, most, progress)
+            progress("compressing passages")
+            compressed = await compression(core, corpora, settings.top_k, most)
     return {
         "measure": "document-level ranking and refusal, through the real ingestion and store",
         "data": "support articles and demo merchants" if data else "demo merchants only",
@@ -72,6 +75,7 @@ async def measure(
         "questions_to_the_twin": asked_of_twin,
         "ranking": ranking,
         "refusal": refusal,
+        "compression": compressed,
     }
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from isolation.guard.links import LinkGuard
 from isolation.namespaces import NamespaceDeriver
+from rag.retrieval.compression import Compressor
 from serving.adapters.models import AdapterModels
 from serving.admission.concurrency import ValkeyConcurrency
 from serving.embedded.adapters import open_models
@@ -92,6 +93,7 @@ async def _chat_parts(
         refusal=_refusal(settings),
         guard=_guards(settings),
         conversations=core.conversations,
+        compressor=_compressor(core),
         models=await _models(core, engine, metrics, stack),
         trials=await _trials(core, stack),
     )
@@ -131,6 +133,13 @@ def _refusal(settings: Settings) -> Refusal | None:
     if settings.refusal == "off" or settings.retrieval == "off":
         return None
     return Refusal(settings.refusal_threshold, settings.refusal_text, settings.refusal_texts)
+
+
+def _compressor(core: Core) -> Compressor | None:
+    sentences = core.settings.prompt_sentences
+    if not sentences or core.settings.retrieval == "off":
+        return None
+    return Compressor(lambda: core.retriever.generation.embedder, sentences)
 
 
 def _options(settings: Settings) -> ChatOptions:

@@ -11,7 +11,7 @@ from isolation.masking.policy import Policies
 from isolation.namespaces import CacheScope, NamespaceDeriver
 from serving.engine.client import EngineClient
 from serving.engine.tokens import TokenCounter
-from serving.gateway.ports import Concurrency, Models, Queue, Retrieval, Trials
+from serving.gateway.ports import Compression, Concurrency, Models, Queue, Retrieval, Trials
 from serving.gateway.privacy_ports import Guard, Masker
 from serving.gateway.refusal import Refusal
 from serving.metering.usage import UsageSink
@@ -34,8 +34,9 @@ class ChatParts:
     """The shared parts. None of them shows a tenant's state before it is bound.
 
     `engine` raises `EngineUnavailableError` until a probed engine is there; `policies` hold the
-    canaries of answers that nothing was masked for; `masker`, `retriever` and `refusal` are None
-    where the operator switched them off, as `models` and `trials` are: base model only.
+    canaries of answers that nothing was masked for; `masker`, `retriever`, `refusal` and
+    `compressor` are None where the operator switched them off, as `models` and `trials` are: base
+    model only.
     """
 
     engine: Callable[[], EngineClient]
@@ -51,5 +52,6 @@ class ChatParts:
     refusal: Refusal | None
     guard: Callable[[TenantContext], Guard]
     conversations: ConversationTokens
+    compressor: Compression | None = None
     models: Models | None = None
     trials: Trials | None = None

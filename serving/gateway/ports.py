@@ -37,6 +37,20 @@ class Retrieval(Protocol):
         """The tenant's own."""
 
 
+class TenantCompression(Protocol):
+    """What shortens one tenant's passages."""
+
+    async def compress(self, question: Question, passages: Sequence[Passage]) -> list[Passage]:
+        """The passages as a prompt gets them, in their order."""
+
+
+class Compression(Protocol):
+    """What shortens passages. Bind it first."""
+
+    def of(self, ctx: TenantContext) -> TenantCompression:
+        """For the tenant's own."""
+
+
 class Lease(Protocol):
     """A hold on what answers a request: the base model, or an adapter in the engine."""
 

@@ -70,9 +70,10 @@ class Preparing:
         if not talk and not asks_tools and (said := self._refused(question, passages)):
             return said
         model.prefetch()
+        shown = await self._compressed(question, passages, meter)
         with meter.step("masking") as step:
-            step.note(texts=len(conversation), passages=len(passages))
-            chat = await self._masked(conversation, passages, tools)
+            step.note(texts=len(conversation), passages=len(shown))
+            chat = await self._masked(conversation, shown, tools)
         return self._assembled(request, chat, passages, meter)
 
     def _offered(self, request: ChatRequest) -> Tools:
@@ -126,6 +127,17 @@ class Preparing:
             step.note(passages=len(found))
         return found
 
+    async def _compressed(
+        self, question: Question, passages: list[Passage], meter: Meter
+    ) -> list[Passage]:
+        """What a model sees of the passages. The refusal saw them whole, and a customer does."""
+        if self._parts.compressor is None or not passages:
+            return passages
+        with meter.step("compression") as step:
+            shown = await self._parts.compressor.of(self._ctx).compress(question, passages)
+            step.note(passages=len(shown))
+        return shown
+
     def _refused(self, question: Question, passages: list[Passage]) -> str | None:
         refusal = self._parts.refusal
         return None if refusal is None else refusal.of(self._ctx, question, passages)
@@ -148,7 +160,7 @@ class Preparing:
 
 
 def _originals(sources: list[Passage], passages: list[Passage]) -> list[Passage]:
-    """The passages that the prompt's sources were, before masking and cutting."""
+    """The passages that the prompt's sources were, before compression, masking and cutting."""
     found = {_place(passage): passage for passage in passages}
     return [found[_place(source)] for source in sources]
 

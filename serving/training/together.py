@@ -1,7 +1,7 @@
-"""Pairs that the same passages answer become one example: read once, asked several times.
+"""Each pair becomes an example, with what a chat shows for its question: read once, asked again.
 
-Nothing else tells an adapter to read. When each passage comes with one question, the passage itself
-gives the answer away; when five questions ask for five of its sentences, only the question does.
+Other pairs that the same sentences answer are asked beside it. With one question to a passage, the
+passage itself gives the answer away; with two, only the question does.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
 
 from isolation.tenant_id import TenantId
 from rag.documents import Passage
@@ -17,7 +18,10 @@ from serving.training.examples import SOURCE, Asked, Example, Pair
 
 # Of an answer's words, so many stand in a passage that holds it, and at most so many in others.
 _HELD, _NOT_HELD = 0.6, 0.4
-_MOST_TOGETHER = 7
+_MOST_BESIDE = 2
+# Of the examples, so many have a question more that their passages do not answer, and so many have
+# the passages in another order: the number of a source is to be read, and the best one is first.
+_DECLINED, _SHUFFLED = 0.12, 0.25
 _WORD = re.compile(r"\w+")
 _PLACEHOLDER = re.compile(r"<[A-Z][A-Z_]*_[0-9]+>")
 _NO_CONTENT = re.compile(r"<[A-Z_0-9]+>|\[source\].*$", re.DOTALL)
@@ -38,30 +42,24 @@ def together(
 ) -> list[Example]:
     """Examples of these pairs, each pair with what a chat finds for it, best first.
 
-    A pair is asked once where its own search holds its answer, beside those of its passages. Each
-    example has a question more that its passages do not answer, where some pair says how to
-    decline. Half of the examples have their passages in another order: the number of a source is
-    to be read, and not learned. A pair that no search finds is left out.
+    Some have a question more that their passages do not answer, where some pair says how to
+    decline. A pair whose answer its own search does not hold is left out.
     """
     chance = random.Random(seed)
     pairs = [pair for pair, _ in found]
     declining = [pair.answer for pair in pairs if pair.document is None]
-    asked: set[int] = set()
     made = []
     for number in chance.sample(range(len(found)), len(found)):
         pair, passages = found[number]
         sources = fitting(passages, token_budget=token_budget, count_tokens=count_tokens)
-        if chance.random() < 0.5:
+        if chance.random() < _SHUFFLED:
             chance.shuffle(sources)
         first = answered(pair, sources)
-        if number in asked or first is None:
+        if first is None:
             continue
-        asked.add(number)
-        others = [n for n in range(len(pairs)) if n not in asked]
-        also = list(_answered(pairs, chance.sample(others, len(others)), sources))
-        asked.update(n for n, _ in also)
-        told = [one for _, one in also]
-        if declining and pair.document is not None:
+        others = [other for other in pairs if other != pair]
+        told = list(_answered(chance.sample(others, len(others)), sources))
+        if declining and pair.document is not None and chance.random() < _DECLINED:
             told += _declined(pairs, sources, chance.choice(declining), chance)
         chance.shuffle(told)
         texts = tuple(source.text for source in sources)
@@ -88,17 +86,13 @@ def answered(pair: Pair, sources: Sequence[Passage]) -> str | None:
     return pair.answer.replace(SOURCE, f"[{best + 1}]")
 
 
-def _answered(
-    pairs: Sequence[Pair], order: Sequence[int], sources: Sequence[Passage]
-) -> Iterator[tuple[int, Asked]]:
-    taken = 0
-    for number in order:
-        pair = pairs[number]
-        if taken == _MOST_TOGETHER or pair.document is None:
-            continue
-        if (answer := answered(pair, sources)) is not None:
-            taken += 1
-            yield number, Asked(question=pair.question, answer=answer)
+def _answered(pairs: Sequence[Pair], sources: Sequence[Passage]) -> Iterator[Asked]:
+    held = (
+        Asked(question=pair.question, answer=answer)
+        for pair in pairs
+        if pair.document is not None and (answer := answered(pair, sources)) is not None
+    )
+    return islice(held, _MOST_BESIDE)
 
 
 def _declined(

@@ -41,6 +41,11 @@ def test_the_benchmark_reports_each_way_and_says_that_the_articles_are_left_out(
     assert report["refusal"]["reported_on"]["false_refusals"]["of"] == 16
     assert report["ranking"]["fresh_merchants"]["fresh"]["questions"] == 8
     assert report["refusal"]["fresh"]["false_refusals"]["of"] == 16
+    prompts = report["compression"]
+    held = {number: prompts[number]["fact_in_prompt"] for number in ("1", "8", "whole")}
+    assert held["1"]["count"] <= held["8"]["count"] <= held["whole"]["count"] <= 16
+    assert held["8"]["count"] > 8  # of 16 questions
+    assert prompts["1"]["characters"] < prompts["8"]["characters"] < prompts["whole"]["characters"]
 
 
 def test_data_that_is_not_there_is_refused(tmp_path: Path) -> None:

@@ -27,6 +27,7 @@ from rag.errors import DocumentNotFoundError
 from rag.filters import Where
 from rag.reading.limits import ReadingLimits
 from rag.reading.parsers import Parsers
+from rag.retrieval.compression import Compressor
 from rag.retrieval.follow_up import Question
 from rag.spool import Spool
 from rag.transfer import TenantTransfer
@@ -49,6 +50,8 @@ from serving.metering.usage import UsageRecord
 from serving.settings import Settings
 
 KEYS = {"key-f": tenant_for_tests("fjellvik"), "key-v": tenant_for_tests("voltbay")}
+# Of a prompt.
+SENTENCES = 6
 FACTS = {"fjellvik": "Returns within 30 days.", "voltbay": "Returns within 14 days."}
 
 
@@ -304,6 +307,9 @@ class Embedder:
     def count_tokens(self, text: str) -> int:
         return len(text.split())
 
+    def close(self) -> None:
+        pass
+
 
 class Files:
     """Where uploads lie, and who reads them; real, and started at the first file."""
@@ -349,6 +355,7 @@ def runtime(
         refusal=refusal,
         guard=lambda ctx: Guard(),
         conversations=ConversationTokens(OwnKeys()),
+        compressor=Compressor(Embedder, SENTENCES),
     )
     options = ChatOptions(top_k=3, passage_tokens=400, default_max_tokens=64, queue_seconds=5)
     return Runtime(

@@ -116,26 +116,36 @@ def test_an_answer_in_no_passage_that_was_found_is_no_example() -> None:
         assert _together((pair, _passages("Returns."))) == []
 
 
-def test_what_the_same_passages_answer_is_asked_together_each_with_its_own_source() -> None:
+def test_every_pair_is_asked_and_others_beside_it_each_with_its_own_source() -> None:
     passages = _passages("Returns take 30 days.", "Refunds take 7 days. Cards are fine.")
-    pairs = [
+    held = [
         Pair(question="returns?", answer="Returns take 30 days [source].", document="0.md"),
         Pair(question="refunds?", answer="Refunds take 7 days [source].", document="1.md"),
         Pair(question="cards?", answer="Cards are fine [source].", document="1.md"),
+        Pair(question="again?", answer="Cards are fine [source].", document="1.md"),
+    ]
+    absent = [
         Pair(question="boats?", answer="Boats sink slowly here [source].", document="7.md"),
         Pair(question="who?", answer="I do not know.", document=None),
     ]
-    made = _together(*((pair, passages) for pair in pairs))
-    asked = [one for each in made for one in (each, *each.also)]
-    answers = {one.question: one.answer for one in asked}
-    [first] = [each for each in made if each.also]
-    assert len(first.also) == 3  # two more that it answers, and one that it does not
-    assert answers["boats?"] == "I do not know."
-    for question, number in (("returns?", 0), ("refunds?", 1), ("cards?", 1)):
-        mark = first.passages.index(passages[number].text) + 1
-        assert answers[question].endswith(f"[{mark}].")
-    assert len({one.question for one in asked}) == len(asked)
-    assert made == _together(*((pair, passages) for pair in pairs))
+    pairs = [(pair, passages) for pair in [*held * 20, *absent]]
+    made = _together(*pairs)
+    # The one that no passage answers is nobody's first question.
+    assert {each.question for each in made} == {*(pair.question for pair in held), "who?"}
+    orders = set()
+    for each in made:
+        orders.add(each.passages)
+        beside = [one for one in each.also if one.question != "boats?"]
+        assert each.question == "who?" or len(beside) == 2
+        assert all(one.answer == "I do not know." for one in each.also if one not in beside)
+        for one in (each, *beside):
+            if one.question != "who?":
+                holds = passages[0 if one.question == "returns?" else 1].text
+                assert one.answer.endswith(f"[{each.passages.index(holds) + 1}].")
+    declined = [one for each in made for one in each.also if one.question == "boats?"]
+    assert 0 < len(declined) < len(made) / 2
+    assert len(orders) == 2
+    assert made == _together(*pairs)
 
 
 def test_a_placeholder_is_not_searched_for() -> None:
