@@ -93,7 +93,7 @@ class Settings(BaseSettings):
     refusal_texts: dict[str, str] = {}
     top_k: int = Field(3, ge=1, le=20)
     passage_tokens: int = Field(420, ge=50)
-    prompt_sentences: int = Field(6, ge=0, le=128)
+    prompt_sentences: int | None = Field(None, ge=0, le=128)
     default_max_tokens: int = Field(160, ge=1)
     queue_seconds: float = Field(60.0, gt=0)
     max_body_bytes: int = Field(2_000_000, ge=1_000)

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from evals.performance import public_prefix
 from evals.performance.engine_side import Progress
-from evals.performance.prefix import Plan, measure
+from evals.performance.prefix import Plan, measure, running, speed
 from evals.performance.public_prefix import Newcomers
 from evals.report import write
 from serving.cli.engine import Model, prepared, worker_of
@@ -20,16 +20,19 @@ from serving.cli.output import err, out
 from serving.engine.launch import Worker
 from serving.settings import load_settings
 
+_SIDES = ("SGLang as it is", "tenants, not scrubbed", "tenants, scrubbed")
+
 
 class Only(StrEnum):
     """A phase that may be asked for alone."""
 
     public = "public"
+    cost = "cost"
 
 
 def prefix(
     model: Annotated[Model, typer.Option(help="tiny: two random layers.")] = Model.default,
-    rounds: Annotated[int, typer.Option(min=1, help="Rounds of the speed measurement.")] = 30,
+    rounds: Annotated[int, typer.Option(min=1, help="Rounds of the speed measurement.")] = 15,
     only: Annotated[Only | None, typer.Option(help="One phase by itself.")] = None,
     save: Annotated[Path | None, typer.Option("--out", help="Write the result as JSON.")] = None,
 ) -> None:
@@ -39,12 +42,17 @@ def prefix(
     with err.status("starting") as status:
         if only is Only.public:
             result = asyncio.run(_public(worker, status.update))
+        elif only is Only.cost:
+            result = asyncio.run(_cost(worker, rounds, status.update))
         else:
             result = asyncio.run(measure(worker, Plan(rounds=rounds), status.update))
     result = {"model": model.value, **result}
     if only is None:
         out.print(table_of(result))
-    out.print(_public_table(result["public"]))
+    if "public" in result:
+        out.print(_public_table(result["public"]))
+    if only is Only.cost:
+        out.print(_cost_table(result["speed"]))
     if save is not None:
         write(save, result)
 
@@ -52,6 +60,22 @@ def prefix(
 async def _public(worker: Worker, progress: Progress) -> dict[str, Any]:
     async with public_prefix.running(worker, progress) as client:
         return {"public": await public_prefix.measured(client, Newcomers(), progress)}
+
+
+async def _cost(worker: Worker, rounds: int, progress: Progress) -> dict[str, Any]:
+    async with running(worker, progress) as sides:
+        return {"speed": await speed(sides, rounds, progress)}
+
+
+def _cost_table(measured: dict[str, Any]) -> Table:
+    return _with_costs(Table("what", *_SIDES), measured)
+
+
+def _with_costs(table: Table, measured: dict[str, Any]) -> Table:
+    for phase, sides in measured.items():
+        cells = (sides[name] for name in ("stock", "scrub_off", "scrub_on"))
+        table.add_row(f"{phase}, tokens/s (cost; 95% of its median)", *(_speed(c) for c in cells))
+    return table
 
 
 def _public_table(public: dict[str, Any]) -> Table:
@@ -64,7 +88,7 @@ def _public_table(public: dict[str, Any]) -> Table:
 
 def table_of(result: dict[str, Any]) -> Table:
     """What the command prints."""
-    table = Table("what", "SGLang as it is", "tenants, not scrubbed", "tenants, scrubbed")
+    table = Table("what", *_SIDES)
     chats, flood = result["chats"], result["flood"]
     table.add_row("hit rate in chats", *_ends(chats, "hit_rate"))
     table.add_row("quiet tenants' hit rate alone", *_ends(flood, "alone"))
@@ -79,10 +103,7 @@ def table_of(result: dict[str, Any]) -> Table:
         f"{slots[name]['dirty']} of {slots[name]['free']}" for name in ("scrub_off", "scrub_on")
     )
     table.add_row("free slots that hold data", "", *shown)
-    for phase, sides in result["speed"].items():
-        cells = (sides[name] for name in ("stock", "scrub_off", "scrub_on"))
-        table.add_row(f"{phase}, tokens/s (cost; 95% of its median)", *(_speed(c) for c in cells))
-    return table
+    return _with_costs(table, result["speed"])
 
 
 def _times(cell: dict[str, Any]) -> str:

@@ -3,15 +3,14 @@ whether what ours charges to requests adds up to the time that it was busy."""
 
 from __future__ import annotations
 
-import asyncio
 import statistics
-import time
 from collections.abc import Sequence
 from typing import Any
 
 from evals.performance.engine_side import (
     Progress,
     asker_of,
+    decoded,
     in_turns,
     random_words,
     ratios_of_rounds,
@@ -65,25 +64,11 @@ def _message(words: int) -> dict[str, str]:
 
 
 async def _one(client: EngineClient) -> float:
-    return await _decoded(client, 1)
+    return await decoded(client, _CONTEXT, 1, _TOKENS)
 
 
 async def _eight(client: EngineClient) -> float:
-    return await _decoded(client, 8)
-
-
-async def _decoded(client: EngineClient, streams: int) -> float:
-    """Output tokens per second of as many tenants; their prompts are in the cache before."""
-    pairs = [(asker_of(client, f"speed-{n}"), [_message(_CONTEXT)]) for n in range(streams)]
-    for asker, messages in pairs:
-        await asker.ask(messages, 1)
-    begun = time.perf_counter()
-    asked = (asker.ask(messages, _TOKENS, whole=True) for asker, messages in pairs)
-    answers = await asyncio.gather(*asked)
-    spent = time.perf_counter() - begun
-    if any(2 * a.usage.cached < a.usage.prompt for a in answers):
-        raise RuntimeError("a prompt was not in the cache: this would measure its prefill")
-    return sum(a.usage.completion for a in answers) / spent
+    return await decoded(client, _CONTEXT, 8, _TOKENS)
 
 
 async def _prefill(client: EngineClient) -> float:

@@ -101,6 +101,23 @@ def asker_of(client: EngineClient, name: str) -> Asker:
     return Asker(client, tenant_for_tests(name), Namespace(secrets.token_hex(32)))
 
 
+async def decoded(client: EngineClient, words: int, streams: int, tokens: int) -> float:
+    """Output tokens per second of as many tenants; their prompts are in the cache before."""
+    pairs = [
+        (asker_of(client, f"speed-{number}"), [{"role": "user", "content": random_words(words)}])
+        for number in range(streams)
+    ]
+    for asker, messages in pairs:
+        await asker.ask(messages, 1)
+    begun = time.perf_counter()
+    asked = (asker.ask(messages, tokens, whole=True) for asker, messages in pairs)
+    answers = await asyncio.gather(*asked)
+    spent = time.perf_counter() - begun
+    if any(2 * answer.usage.cached < answer.usage.prompt for answer in answers):
+        raise RuntimeError("a prompt was not in the cache: this would measure its prefill")
+    return sum(answer.usage.completion for answer in answers) / spent
+
+
 def random_words(count: int) -> str:
     """Words that nobody sent before, of four or five tokens each."""
     return " ".join(secrets.token_hex(2) for _ in range(count))

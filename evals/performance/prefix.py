@@ -5,9 +5,7 @@ All sides run at once and are asked in turns, so that they see the same moments 
 
 from __future__ import annotations
 
-import asyncio
 import statistics
-import time
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -17,6 +15,7 @@ from evals.performance import flood, public_prefix
 from evals.performance.engine_side import (
     Progress,
     asker_of,
+    decoded,
     in_turns,
     random_words,
     ratios_of_rounds,
@@ -28,6 +27,9 @@ from isolation.testing.contexts import operator_for_tests
 from serving.engine.client import EngineClient
 from serving.engine.launch import Worker
 
+# Of each prompt, and of each answer: so many that what comes before the first one does not count.
+_WORDS, _TOKENS = 30, 24
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:
@@ -36,7 +38,7 @@ class Plan:
     tenants: int = 20
     turns: int = 6
     flood: flood.Flood = field(default_factory=flood.Flood)
-    rounds: int = 30
+    rounds: int = 15
 
 
 async def measure(worker: Worker, plan: Plan, progress: Progress) -> dict[str, Any]:
@@ -73,7 +75,7 @@ async def measured(
         result["released_slots"][name] = await _released(sides[name], plan)
     newcomers = public_prefix.Newcomers(max(1, plan.tenants // 2))
     result["public"] = await public_prefix.measured(sides["scrub_on"], newcomers, progress)
-    return result | {"speed": await _speed(sides, plan, progress)}
+    return result | {"speed": await speed(sides, plan.rounds, progress)}
 
 
 async def _chats(client: EngineClient, plan: Plan) -> dict[str, Any]:
@@ -113,13 +115,10 @@ async def _released(client: EngineClient, plan: Plan) -> dict[str, int]:
     return await _slots(client)
 
 
-async def _speed(sides: dict[str, EngineClient], plan: Plan, progress: Progress) -> dict[str, Any]:
-    """Tokens per second, the median of all rounds, and each side's cost against stock.
-
-    Many short rounds: what disturbs one is over in the next.
-    """
+async def speed(sides: dict[str, EngineClient], rounds: int, progress: Progress) -> dict[str, Any]:
+    """Tokens per second, the median of all rounds, and each side's cost against stock."""
     phases = {"prefill": _prefill, "decode": _decode}
-    rates = await in_turns(sides, phases, plan.rounds, progress)
+    rates = await in_turns(sides, phases, rounds, progress)
     return {phase: compared(measured) for phase, measured in rates.items()}
 
 
@@ -144,14 +143,11 @@ def _cost(rates: list[float], stock: list[float]) -> dict[str, Any]:
 
 async def _prefill(client: EngineClient) -> float:
     asker = asker_of(client, "prefill")
+    # What of an engine left the memory while another one was measured is back then.
+    await asker.ask([{"role": "user", "content": random_words(130)}], 1)
     answer = await asker.ask([{"role": "user", "content": random_words(130)}], 1)
     return answer.usage.prompt / answer.seconds
 
 
 async def _decode(client: EngineClient) -> float:
-    begun = time.perf_counter()
-    askers = [asker_of(client, f"decode-{number}") for number in range(8)]
-    message = [{"role": "user", "content": random_words(10)}]
-    answers = await asyncio.gather(*(asker.ask(message, 8, whole=True) for asker in askers))
-    tokens = sum(answer.usage.completion for answer in answers)
-    return tokens / (time.perf_counter() - begun)
+    return await decoded(client, _WORDS, 8, _TOKENS)

@@ -2,7 +2,7 @@
 
 RECOMP (Xu et al., ICLR 2024, arXiv 2310.04408, section 3.1) selects sentences by the inner product
 of two encodings. Here both are the embedding model's, which is there already. A small model finds
-a fact among six sentences better than among sixteen, and reads fewer tokens for it.
+a fact among five sentences better than among sixteen, and reads fewer tokens for it.
 
 Each sentence is weighed with its heading before it, since "It weighs 1.9 kg" does not say what
 does. Headings themselves are never chosen: they are near to every question and hold no answer. The
@@ -23,6 +23,8 @@ from rag.sentences import spans
 
 # More are not weighed: a question is to wait for some hundredths of a second, and not for seconds.
 MOST = 128
+# For a model as small as one that a CPU serves (docs/decisions/0028).
+SMALL_MODEL = 5
 
 
 class Compressor:

@@ -17,7 +17,7 @@ from rich.progress import Progress as Bar
 from isolation.tenant_id import TenantId, tenant_id
 from rag.documents import Passage
 from rag.embedding.choice import chosen
-from rag.retrieval.compression import compressed
+from rag.retrieval.compression import SMALL_MODEL, compressed
 from serving.adapters.base_model import ATTENTION, BaseModel, read_base_model
 from serving.adapters.checks import AdapterLimits, Upload, check_upload
 from serving.adapters.names import checked_name
@@ -161,13 +161,15 @@ async def _made(
     settings = load_settings()
     counter = TokenizerCounter(prepared(settings))
     embedder = chosen(settings.embedding)
+    # As a chat on this machine's CPU has it, which is what is trained for here.
+    wanted = settings.prompt_sentences
+    sentences = SMALL_MODEL if wanted is None else wanted
     found: list[tuple[Pair, list[Passage]]] = []
     async with operator_client(settings, url) as operator, tenant_client(operator, tenant) as own:
         for pair in pairs:
             passages = await _found(own, tenant, searched(pair), settings.top_k, left_out)
-            if settings.prompt_sentences:
-                asked, most = searched(pair), settings.prompt_sentences
-                passages = await compressed(embedder, asked, passages, most)
+            if sentences:
+                passages = await compressed(embedder, searched(pair), passages, sentences)
             found.append((pair, passages))
     embedder.close()
     budget = settings.passage_tokens

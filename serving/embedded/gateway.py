@@ -10,7 +10,7 @@ from pathlib import Path
 
 from isolation.guard.links import LinkGuard
 from isolation.namespaces import NamespaceDeriver
-from rag.retrieval.compression import Compressor
+from rag.retrieval.compression import SMALL_MODEL, Compressor
 from serving.adapters.models import AdapterModels
 from serving.admission.concurrency import ValkeyConcurrency
 from serving.embedded.adapters import open_models
@@ -55,8 +55,7 @@ async def open_gateway(
             # Loading takes seconds, and the engine loads meanwhile.
             await core.masking.workers.start()
         metrics = Metrics()
-        model = worker.model if worker is not None else core.settings.model_path
-        parts = await _chat_parts(core, engine, model, metrics, stack)
+        parts = await _chat_parts(core, engine, worker, metrics, stack)
         chat = ChatService(parts, _options(core.settings))
         stack.push_async_callback(chat.close)
         public = PublicPrefixes(core.public_prefixes, engine.client, parts.tokens)
@@ -75,9 +74,10 @@ async def open_gateway(
 
 
 async def _chat_parts(
-    core: Core, engine: Engine, model: Path | None, metrics: Metrics, stack: AsyncExitStack
+    core: Core, engine: Engine, worker: Worker | None, metrics: Metrics, stack: AsyncExitStack
 ) -> ChatParts:
     settings = core.settings
+    model = worker.model if worker is not None else settings.model_path
     redis = await stack.enter_async_context(open_valkey(settings))
     return ChatParts(
         engine=engine.client,
@@ -93,7 +93,7 @@ async def _chat_parts(
         refusal=_refusal(settings),
         guard=_guards(settings),
         conversations=core.conversations,
-        compressor=_compressor(core),
+        compressor=_compressor(core, worker),
         models=await _models(core, engine, metrics, stack),
         trials=await _trials(core, stack),
     )
@@ -135,8 +135,11 @@ def _refusal(settings: Settings) -> Refusal | None:
     return Refusal(settings.refusal_threshold, settings.refusal_text, settings.refusal_texts)
 
 
-def _compressor(core: Core) -> Compressor | None:
+def _compressor(core: Core, worker: Worker | None) -> Compressor | None:
     sentences = core.settings.prompt_sentences
+    if sentences is None:
+        # A larger model reads whole passages well, and a GPU reads them in no time.
+        sentences = SMALL_MODEL if worker is not None and worker.device == "cpu" else 0
     if not sentences or core.settings.retrieval == "off":
         return None
     return Compressor(lambda: core.retriever.generation.embedder, sentences)

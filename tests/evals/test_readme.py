@@ -102,15 +102,15 @@ ROWS = (
     Row("metered against busy", ["engine:metering/ratio"]),
     Row("prefix hits in chats", each("prefix:chats/{}/hit_rate", "scrub_on", "stock")),
     Row(
-        "quiet tenants' hits after",
+        "quiet tenants' hits while",
         [
-            "prefix:flood/scrub_on/after",
+            "prefix:flood/scrub_on/during",
             "prefix:flood/scrub_on/alone",
-            seconds("prefix:flood/scrub_on/longest_first_token_after_ms"),
-            "prefix:flood/stock/after",
-            seconds("prefix:flood/stock/longest_first_token_after_ms"),
+            seconds("prefix:flood/scrub_on/first_token_during/p99_ms"),
+            "prefix:flood/stock/during",
+            seconds("prefix:flood/stock/first_token_during/p99_ms"),
         ],
-        [hundreds("prefix:flood/scrub_on/flood_tokens"), 16_384],
+        [16_384, hundreds("prefix:flood/scrub_on/flood_tokens")],
     ),
     Row(
         "a new tenant's first token",
@@ -125,8 +125,8 @@ ROWS = (
     Row(
         "what tenancy costs SGLang",
         [
-            *each("prefix:speed/{}/scrub_off/cost", "prefill", "decode"),
-            *each("prefix:speed/{}/scrub_on/cost", "prefill", "decode"),
+            *each("prefix-cost:speed/{}/scrub_off/cost", "prefill", "decode"),
+            *each("prefix-cost:speed/{}/scrub_on/cost", "prefill", "decode"),
         ],
     ),
     Row(
