@@ -138,7 +138,7 @@ def _refusal(settings: Settings) -> Refusal | None:
 def _compressor(core: Core, worker: Worker | None) -> Compressor | None:
     sentences = core.settings.prompt_sentences
     if sentences is None:
-        # A larger model reads whole passages well, and a GPU reads them in no time.
+        # A larger model reads whole passages well, and a GPU has read them in no time.
         sentences = SMALL_MODEL if worker is not None and worker.device == "cpu" else 0
     if not sentences or core.settings.retrieval == "off":
         return None

@@ -70,7 +70,7 @@ class Preparing:
         if not talk and not asks_tools and (said := self._refused(question, passages)):
             return said
         model.prefetch()
-        shown = await self._compressed(question, passages, meter)
+        shown = await self._compressed(question, passages, model, meter)
         with meter.step("masking") as step:
             step.note(texts=len(conversation), passages=len(shown))
             chat = await self._masked(conversation, shown, tools)
@@ -128,10 +128,13 @@ class Preparing:
         return found
 
     async def _compressed(
-        self, question: Question, passages: list[Passage], meter: Meter
+        self, question: Question, passages: list[Passage], model: ModelChoice, meter: Meter
     ) -> list[Passage]:
-        """What a model sees of the passages. The refusal saw them whole, and a customer does."""
-        if self._parts.compressor is None or not passages:
+        """What a model sees of the passages. The refusal saw them whole, and a customer does.
+
+        An adapter has learned from sentences; the base model reads whole passages better.
+        """
+        if self._parts.compressor is None or model.record is None or not passages:
             return passages
         with meter.step("compression") as step:
             shown = await self._parts.compressor.of(self._ctx).compress(question, passages)

@@ -174,7 +174,7 @@ def _traced(gateway: Gateway, until: bytes) -> bytes:
         if until in sent:
             return sent
         time.sleep(0.1)
-    pytest.fail("no trace of a search")
+    pytest.fail("no such trace")
 
 
 def test_nothing_of_a_prompt_a_document_or_a_key_is_in_any_log_or_trace(gateway: Gateway) -> None:
