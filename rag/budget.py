@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from rag.documents import Passage
-from rag.sentences import END
+
+_SENTENCE_END = re.compile(r"(?<=[.!?])\s+|\n+")
 
 
 def within_budget(
@@ -35,5 +37,5 @@ def within_budget(
 
 def _cut(text: str, tokens: int, cost: Callable[[int, str], int]) -> str:
     """The longest beginning of whole sentences that fits; empty if the first one does not."""
-    ends = [match.start() for match in END.finditer(text)]
+    ends = [match.start() for match in _SENTENCE_END.finditer(text)]
     return next((text[:end] for end in reversed(ends) if cost(1, text[:end]) <= tokens), "")

@@ -35,8 +35,8 @@ class ChatParts:
 
     `engine` raises `EngineUnavailableError` until a probed engine is there; `policies` hold the
     canaries of answers that nothing was masked for; `masker`, `retriever`, `refusal` and
-    `compressor`, which is for adapters, are None where the operator switched them off, as `models` and `trials` are: base
-    model only.
+    `compressor`, which is for adapters, are None where the operator switched them off, as `models`
+    and `trials` are: base model only.
     """
 
     engine: Callable[[], EngineClient]

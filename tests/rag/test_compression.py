@@ -143,6 +143,7 @@ async def test_what_is_left_stood_there(texts: list[str], most: int) -> None:
         ("A line that was\nwrapped. Next", ["A line that was\nwrapped.", "Next"]),
         ("One row: 1; two: 2\nOne row: 3", ["One row: 1; two: 2", "One row: 3"]),
         ("| a | b |\n|---|---|\n| 1 | 2 |\n\nAfter", ["| a | b |\n|---|---|\n| 1 | 2 |", "After"]),
+        ("Since 2024. It costs 20. Yes", ["Since 2024.", "It costs 20.", "Yes"]),
         ("It costs 4.50 EUR. 2.5 kg", ["It costs 4.50 EUR.", "2.5 kg"]),
         (" \n ", []),
     ],
