@@ -31,8 +31,7 @@ async def compression(
         if name not in (SUPPORT, TWIN)
         for asked, passages in await _found(core, corpus, held_out(name)[:most], top_k)
     ]
-    whole = _cell([(asked, passages) for asked, passages in found])
-    return {"whole": whole} | {
+    return {"whole": _cell(found)} | {
         str(number): _cell([(asked, await _cut(core, asked, of, number)) for asked, of in found])
         for number in SENTENCES
     }

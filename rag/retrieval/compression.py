@@ -1,6 +1,6 @@
 """Extractive compression: of the passages, the sentences that are nearest to the question.
 
-RECOMP (Xu et al., ICLR 2024, arXiv 2310.04408, section 3.1) selects sentences by the inner product
+RECOMP (Xu et al., ICLR 2024, arXiv 2310.04408) selects sentences by the inner product
 of two encodings. Here both are the embedding model's, which is there already. A small model finds
 a fact among five sentences better than among sixteen, and reads fewer tokens for it.
 
@@ -21,8 +21,8 @@ from rag.embedding.port import Embedder, for_queries
 from rag.retrieval.follow_up import Question
 from rag.sentences import spans
 
-# More are not weighed: a question is to wait for some hundredths of a second, and not for seconds.
-MOST = 128
+# More are not weighed: on a CPU each takes the embedding model some milliseconds.
+_MOST = 128
 # For a model as small as one that a CPU serves (docs/decisions/0028).
 SMALL_MODEL = 5
 
@@ -83,7 +83,7 @@ async def compressed(
     known = [one for number, passage in enumerate(passages) for one in _sentences(number, passage)]
     if len(known) <= sentences:
         return list(passages)
-    known = known[:MOST]
+    known = known[:_MOST]
     (asked,) = await for_queries(embedder).embed([question])
     vectors = await embedder.embed([one.text for one in known])
     nearness = [sum(map(mul, asked, vector)) for vector in vectors]

@@ -6,6 +6,7 @@ import asyncio
 import json
 import shutil
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Annotated
 
@@ -160,18 +161,20 @@ async def _made(
 ) -> list[Example]:
     settings = load_settings()
     counter = TokenizerCounter(prepared(settings))
-    embedder = chosen(settings.embedding)
     # As a chat on this machine's CPU has it, which is what is trained for here.
     wanted = settings.prompt_sentences
     sentences = SMALL_MODEL if wanted is None else wanted
     found: list[tuple[Pair, list[Passage]]] = []
-    async with operator_client(settings, url) as operator, tenant_client(operator, tenant) as own:
-        for pair in pairs:
-            passages = await _found(own, tenant, searched(pair), settings.top_k, left_out)
-            if sentences:
-                passages = await compressed(embedder, searched(pair), passages, sentences)
-            found.append((pair, passages))
-    embedder.close()
+    with closing(chosen(settings.embedding)) as embedder:
+        async with (
+            operator_client(settings, url) as operator,
+            tenant_client(operator, tenant) as own,
+        ):
+            for pair in pairs:
+                passages = await _found(own, tenant, searched(pair), settings.top_k, left_out)
+                if sentences:
+                    passages = await compressed(embedder, searched(pair), passages, sentences)
+                found.append((pair, passages))
     budget = settings.passage_tokens
     return together(tenant, found, token_budget=budget, count_tokens=counter.count, seed=seed)
 

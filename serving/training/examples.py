@@ -48,7 +48,7 @@ class Asked(BaseModel):
 class Example(BaseModel):
     """A question, the passages found for it, best first, and the answer to learn.
 
-    also: further questions about these passages. They cost a sixth of an example each, since the
+    also: further questions about these passages. They cost a part of an example each, since the
     passages are read once, and it is they that teach to read: the same text, and another sentence
     of it is asked for.
     """
