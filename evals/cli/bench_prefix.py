@@ -11,8 +11,9 @@ import typer
 from rich.table import Table
 
 from evals.performance import public_prefix
+from evals.performance.cost import speed
 from evals.performance.engine_side import Progress
-from evals.performance.prefix import Plan, measure, running, speed
+from evals.performance.prefix import Plan, measure, running
 from evals.performance.public_prefix import Newcomers
 from evals.report import write
 from serving.cli.engine import Model, prepared, worker_of
@@ -32,7 +33,7 @@ class Only(StrEnum):
 
 def prefix(
     model: Annotated[Model, typer.Option(help="tiny: two random layers.")] = Model.default,
-    rounds: Annotated[int, typer.Option(min=1, help="Rounds of the speed measurement.")] = 15,
+    rounds: Annotated[int, typer.Option(min=1, help="Rounds of the speed measurement.")] = 40,
     only: Annotated[Only | None, typer.Option(help="One phase by itself.")] = None,
     save: Annotated[Path | None, typer.Option("--out", help="Write the result as JSON.")] = None,
 ) -> None:

@@ -5,30 +5,22 @@ All sides run at once and are asked in turns, so that they see the same moments 
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from evals.performance import flood, public_prefix
+from evals.performance import cost, flood, public_prefix
 from evals.performance.engine_side import (
     Progress,
     asker_of,
-    decoded,
-    in_turns,
     random_words,
-    ratios_of_rounds,
     running_sides,
     stock,
 )
-from evals.statistics import median_interval
 from isolation.testing.contexts import operator_for_tests
 from serving.engine.client import EngineClient
 from serving.engine.launch import Worker
-
-# Of each prompt, and of each answer: so many that what comes before the first one does not count.
-_WORDS, _TOKENS = 30, 24
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +30,7 @@ class Plan:
     tenants: int = 20
     turns: int = 6
     flood: flood.Flood = field(default_factory=flood.Flood)
-    rounds: int = 15
+    rounds: int = 40
 
 
 async def measure(worker: Worker, plan: Plan, progress: Progress) -> dict[str, Any]:
@@ -75,7 +67,7 @@ async def measured(
         result["released_slots"][name] = await _released(sides[name], plan)
     newcomers = public_prefix.Newcomers(max(1, plan.tenants // 2))
     result["public"] = await public_prefix.measured(sides["scrub_on"], newcomers, progress)
-    return result | {"speed": await speed(sides, plan.rounds, progress)}
+    return result | {"speed": await cost.speed(sides, plan.rounds, progress)}
 
 
 async def _chats(client: EngineClient, plan: Plan) -> dict[str, Any]:
@@ -113,41 +105,3 @@ async def _released(client: EngineClient, plan: Plan) -> dict[str, int]:
     async with flood.flooding(client, plan.flood):
         pass
     return await _slots(client)
-
-
-async def speed(sides: dict[str, EngineClient], rounds: int, progress: Progress) -> dict[str, Any]:
-    """Tokens per second, the median of all rounds, and each side's cost against stock."""
-    phases = {"prefill": _prefill, "decode": _decode}
-    rates = await in_turns(sides, phases, rounds, progress)
-    return {phase: compared(measured) for phase, measured in rates.items()}
-
-
-def compared(measured: dict[str, list[float]]) -> dict[str, Any]:
-    """Each side's median, and its cost against `stock` in the same rounds."""
-    return {name: _cost(rates, measured["stock"]) for name, rates in measured.items()}
-
-
-def _cost(rates: list[float], stock: list[float]) -> dict[str, Any]:
-    costs = [1 - ratio for ratio in ratios_of_rounds(rates, stock)]
-    low, high = median_interval(costs)
-    return {
-        "tokens_per_second": round(statistics.median(rates), 1),
-        "cost": round(statistics.median(costs), 4),
-        "cost_95": [round(low, 4), round(high, 4)],
-        "rounds": {
-            "tokens_per_second": [round(rate, 1) for rate in rates],
-            "cost": [round(cost, 4) for cost in costs],
-        },
-    }
-
-
-async def _prefill(client: EngineClient) -> float:
-    asker = asker_of(client, "prefill")
-    # What of an engine left the memory while another one was measured is back then.
-    await asker.ask([{"role": "user", "content": random_words(130)}], 1)
-    answer = await asker.ask([{"role": "user", "content": random_words(130)}], 1)
-    return answer.usage.prompt / answer.seconds
-
-
-async def _decode(client: EngineClient) -> float:
-    return await decoded(client, _WORDS, 8, _TOKENS)

@@ -9,8 +9,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
+from evals.performance.cost import compared
 from evals.performance.engine_side import Asker, Progress, in_turns
-from evals.performance.prefix import compared
 from isolation.namespaces import Namespace
 from isolation.testing.contexts import tenant_for_tests
 from serving.engine.client import EngineClient

@@ -18,6 +18,7 @@ from serving.engine_plugin.budgets import BACKEND
 from serving.engine_plugin.chunks import SHARED
 from serving.engine_plugin.cpu import KERNELS, PLATFORM
 from serving.engine_plugin.lora_scrub import SCRUBS
+from serving.engine_plugin.models import PACKAGE as MODELS
 from serving.errors import StartupError
 from serving.key_files import write_private
 from serving.supervision.process import Command
@@ -170,6 +171,7 @@ def _environment(worker: Worker) -> dict[str, str]:
     kept[KERNELS] = worker.kernels
     kept[SHARED] = str(worker.shared_chunk)
     kept[SCRUBS] = "on" if worker.scrub_adapters else "off"
+    kept["SGLANG_EXTERNAL_MODEL_PACKAGE"] = MODELS
     # The side that keeps a connection longer must be the server, else a request meets its closing.
     kept["SGLANG_TIMEOUT_KEEP_ALIVE"] = str(2 * KEEP_ALIVE_SECONDS)
     if worker.device == "cpu":

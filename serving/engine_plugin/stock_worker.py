@@ -11,6 +11,7 @@ import os
 import sys
 from pathlib import Path
 
+from serving.engine_plugin import forking
 from serving.engine_plugin.cpu import KERNELS, allow_torchvision_without_cuda, on_cpu
 
 # SGLang loads every plugin that is installed, unless it is told which. The platform is chosen by
@@ -29,8 +30,11 @@ def main() -> None:
         del arguments[at : at + 2]
 
     from sglang.launch_server import run_server
+    from sglang.srt.plugins import load_plugins
     from sglang.srt.server_args import prepare_server_args
 
+    forking.register()  # it begins as quickly as ours, which changes nothing of what it serves
+    load_plugins()
     run_server(prepare_server_args(arguments))
 
 

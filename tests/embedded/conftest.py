@@ -25,7 +25,7 @@ from serving.cli.engine import Model, prepared
 from serving.engine.launch import free_port
 from serving.settings import Settings
 from tests.collector import Collector, collector
-from tests.embedded.forks import bulkhead
+from tests.embedded.forks import Forked, bulkhead
 
 BULKHEAD = Path(sys.executable).with_name("bulkhead")
 MERCHANTS = Path(__file__).parents[2] / "examples" / "merchants"
@@ -34,12 +34,16 @@ START_SECONDS = 300
 
 @dataclass
 class Gateway:
-    """A gateway process, or its data folder after its end."""
+    """A gateway process, or its data folder after its end.
+
+    forks: it starts from a process that has the libraries loaded, where the start is not the test.
+    """
 
     data: Path
     port: int
     environment: dict[str, str]
-    process: subprocess.Popen[bytes] | None = None
+    process: subprocess.Popen[bytes] | Forked | None = None
+    forks: bool = False
     collector: Collector | None = None
 
     @property
@@ -52,6 +56,10 @@ class Gateway:
 
     def start(self, *arguments: str) -> None:
         environment = os.environ | self.environment
+        if self.forks:
+            said = (self.output, self.output)
+            self.process = Forked(["serve", *arguments], environment, *said)
+            return
         with self.output.open("ab") as output:
             self.process = subprocess.Popen(
                 [BULKHEAD, "serve", *arguments], env=environment, stdout=output, stderr=output
@@ -137,6 +145,7 @@ def gateway(
 def quick_gateway(tmp_path: Path) -> Generator[Gateway, None, None]:
     """Everything but an engine: starts in seconds. Not started."""
     gateway = gateway_in(tmp_path, engine_urls='["http://127.0.0.1:9"]', masking="off")
+    gateway.forks = True
     yield gateway
     if gateway.process is not None and gateway.process.poll() is None:
         gateway.stop(signal.SIGKILL)

@@ -13,7 +13,9 @@ from tempfile import TemporaryDirectory
 from serving.cli.main import main
 
 FORKS = multiprocessing.get_context("forkserver")
-FORKS.set_forkserver_preload(["serving.cli.in_process", "tests.embedded.killed", __name__])
+FORKS.set_forkserver_preload(
+    ["serving.cli.in_process", "serving.cli.serve", "tests.embedded.killed", __name__]
+)
 
 
 def bulkhead(
@@ -22,17 +24,40 @@ def bulkhead(
     """The `bulkhead` command, as its script runs it."""
     with TemporaryDirectory() as folder:
         said = [Path(folder) / name for name in ("stdout", "stderr")]
-        process = FORKS.Process(target=_run, args=(list(arguments), dict(environment), said))
-        process.start()
-        process.join()
-        code = -1 if process.exitcode is None else process.exitcode
+        process = Forked(arguments, environment, *said)
+        code = process.wait(None)
         return subprocess.CompletedProcess(arguments, code, *(path.read_text() for path in said))
 
 
-def _run(arguments: list[str], environment: dict[str, str], said: list[Path]) -> None:
+class Forked:
+    """A command that runs, with as much of `Popen` as the tests use."""
+
+    def __init__(
+        self, arguments: Sequence[str], environment: Mapping[str, str], stdout: Path, stderr: Path
+    ) -> None:
+        said = (list(arguments), dict(environment), (stdout, stderr))
+        self._process = FORKS.Process(target=_run, args=said)
+        self._process.start()
+        assert self._process.pid is not None
+        self.pid = self._process.pid
+
+    def poll(self) -> int | None:
+        return self._process.exitcode
+
+    def send_signal(self, number: int) -> None:
+        os.kill(self.pid, number)
+
+    def wait(self, timeout: float | None) -> int:
+        self._process.join(timeout)
+        if self._process.exitcode is None:
+            raise subprocess.TimeoutExpired("bulkhead", timeout or 0)
+        return self._process.exitcode
+
+
+def _run(arguments: list[str], environment: dict[str, str], said: Sequence[Path]) -> None:
     os.environ.clear()
     os.environ.update(environment)
     for number, path in enumerate(said, 1):
-        os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT), number)
+        os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND), number)
     sys.argv = ["bulkhead", *arguments]
     main()

@@ -134,7 +134,7 @@ def test_adapters_are_added_listed_shown_revoked_and_deleted_from_the_command_li
     quick_gateway.environment["BULKHEAD_MODEL_PATH"] = str(tiny_model)
     quick_gateway.start()
     quick_gateway.until("/healthz")
-    quick_gateway.cli("tenant", "add", "acme")
+    quick_gateway.forked("tenant", "add", "acme")
     folder = str(write(tmp_path / "support").folder)
     for version in (1, 2):
         added = quick_gateway.forked("adapter", "add", "acme", "support", folder)

@@ -84,7 +84,7 @@ def test_a_tenant_is_exported_and_restored_by_command(platform: Gateway, tmp_pat
     document, archive = tmp_path / "returns.md", tmp_path / "acme.archive"
     document.write_text("# Returns\n\nYou have 30 days.")
     for tenant in ("acme", "birch"):
-        platform.cli("tenant", "add", tenant)
+        platform.forked("tenant", "add", tenant)
     platform.forked("ingest", "acme", str(document))
     assert platform.forked("tenant", "export", "acme", str(archive)).returncode == 0
     assert archive.stat().st_mode & 0o777 == 0o600
@@ -126,7 +126,7 @@ def test_what_is_shared_with_all_is_told_by_command(quick_gateway: Gateway, tmp_
 
 def test_a_servers_indexes_are_its_own_affair(quick_gateway: Gateway) -> None:
     quick_gateway.environment["BULKHEAD_QDRANT_URL"] = "http://127.0.0.1:1"
-    refused = quick_gateway.cli("optimize")
+    refused = quick_gateway.forked("optimize")
     assert refused.returncode == 1
     assert "A Qdrant server builds its indexes itself" in refused.stderr
 
@@ -136,12 +136,12 @@ def test_indexes_are_built_while_no_gateway_runs_and_not_beside_one(
 ) -> None:
     document = tmp_path / "returns.md"
     document.write_text("# Returns\n\nYou have 30 days.")
-    quick_gateway.cli("tenant", "add", "acme")
-    quick_gateway.cli("ingest", "acme", str(document))
-    assert "optimized: 1 points" in quick_gateway.cli("optimize").stdout
+    quick_gateway.forked("tenant", "add", "acme")
+    quick_gateway.forked("ingest", "acme", str(document))
+    assert "optimized: 1 points" in quick_gateway.forked("optimize").stdout
     quick_gateway.start()
     quick_gateway.until("/healthz")
-    refused = quick_gateway.cli("optimize")
+    refused = quick_gateway.forked("optimize")
     assert refused.returncode == 1
     assert refused.stderr.count("\n") == 1
     assert "Another gateway runs" in refused.stderr
@@ -183,7 +183,7 @@ def test_a_wrong_setting_is_one_line_that_names_it(
     quick_gateway: Gateway, name: str, value: str
 ) -> None:
     quick_gateway.environment[f"BULKHEAD_{name}"] = value
-    refused = quick_gateway.cli("serve")
+    refused = quick_gateway.forked("serve")
     assert refused.returncode == 1
     assert refused.stderr.count("\n") == 1
     assert f"BULKHEAD_{name}" in refused.stderr
@@ -207,12 +207,12 @@ def test_kill_minus_nine_of_the_gateway_leaves_no_process_behind(quick_gateway: 
 def test_kill_minus_nine_while_documents_come_loses_none_and_halves_none(
     quick_gateway: Gateway,
 ) -> None:
-    text = "\n\n".join(f"## Part {part}\n\n" + f"Sentence {part}. " * 60 for part in range(8))
+    text = "\n\n".join(f"## Part {part}\n\n" + f"Sentence {part}. " * 20 for part in range(8))
     acknowledged: dict[str, int] = {}
     quick_gateway.start()
     quick_gateway.until("/healthz")
-    quick_gateway.cli("tenant", "add", "acme")
-    key = quick_gateway.cli("key", "issue", "acme").stdout.strip()
+    quick_gateway.forked("tenant", "add", "acme")
+    key = quick_gateway.forked("key", "issue", "acme").stdout.strip()
     headers = {"Authorization": f"Bearer {key}"}
     for round_ in range(3):
         with httpx.Client(base_url=quick_gateway.url, headers=headers, timeout=120) as client:

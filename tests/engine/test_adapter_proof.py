@@ -13,7 +13,7 @@ from evals.adapters.twins import CACHE_TWINS, TWINS
 
 pytestmark = [pytest.mark.engine, pytest.mark.asyncio(loop_scope="session")]
 
-_SMALL = Plan(requests=150, questions=2, draws=5, twin_requests=40)
+_SMALL = Plan(requests=90, questions=2, draws=5, twin_requests=30)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
@@ -25,10 +25,10 @@ async def result(tiny_model: Path) -> dict[str, Any]:
 async def test_every_request_got_the_right_adapter_through_reloads_and_shifts(
     result: dict[str, Any],
 ) -> None:
-    assert result["answers"]["right"] == result["requests"] == 150
+    assert result["answers"]["right"] == result["requests"] == 90
     assert result["answers"]["wrong"]["events"] == 0
-    assert result["answers"]["wrong"]["upper_95"] < 0.03
-    assert result["answers"]["by_bare_name"] > 20
+    assert result["answers"]["wrong"]["upper_95"] < 0.04
+    assert result["answers"]["by_bare_name"] > 12
     assert result["shifts"] == 3 * 5
     assert result["cache"]["reloads"] > 5
 

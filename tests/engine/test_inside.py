@@ -11,6 +11,7 @@ import pytest
 from serving.cli.engine import Model, prepared
 from serving.engine.install import python
 from serving.engine_plugin.cpu import PLATFORM
+from serving.engine_plugin.models import PACKAGE
 from serving.settings import Settings
 
 pytestmark = pytest.mark.engine
@@ -18,7 +19,11 @@ pytestmark = pytest.mark.engine
 _HERE = Path(__file__).parent
 # Parts of SGLang by themselves; and a worker's whole scheduler, with all hooks in force.
 _GROUPS = ("inside_*.py", "scheduler_*.py")
-_AS_THE_LAUNCHER = {"BULKHEAD_ENGINE_DEVICE": "cpu", "SGLANG_PLATFORM": PLATFORM}
+_AS_THE_LAUNCHER = {
+    "BULKHEAD_ENGINE_DEVICE": "cpu",
+    "SGLANG_PLATFORM": PLATFORM,
+    "SGLANG_EXTERNAL_MODEL_PACKAGE": PACKAGE,
+}
 
 
 def test_inside_the_engines_environment() -> None:

@@ -1,0 +1,5 @@
+"""Llama's architecture, which the demo's model has too."""
+
+from sglang.srt.models.llama import LlamaForCausalLM
+
+EntryClass = LlamaForCausalLM
