@@ -18,7 +18,6 @@ from serving.engine_plugin.budgets import BACKEND
 from serving.engine_plugin.chunks import SHARED
 from serving.engine_plugin.cpu import KERNELS, PLATFORM
 from serving.engine_plugin.lora_scrub import SCRUBS
-from serving.engine_plugin.models import PACKAGE as MODELS
 from serving.errors import StartupError
 from serving.key_files import write_private
 from serving.supervision.process import Command
@@ -42,6 +41,8 @@ _COMMON_FLAGS = (
     *("--log-level-http", "warning"),
 )
 Kernels = Literal["int8", "float32", "stock"]
+# The models that a worker knows before it looks through all of SGLang's.
+MODELS = "serving.engine_plugin.models"
 LORA_MODULES = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 _LOWEST_PORT, _PORTS = 20_000, 12_000
 # What a worker needs of this process's environment; the platform's own secrets are not in it.

@@ -10,8 +10,8 @@ import pytest
 
 from serving.cli.engine import Model, prepared
 from serving.engine.install import python
+from serving.engine.launch import MODELS
 from serving.engine_plugin.cpu import PLATFORM
-from serving.engine_plugin.models import PACKAGE
 from serving.settings import Settings
 
 pytestmark = pytest.mark.engine
@@ -22,7 +22,7 @@ _GROUPS = ("inside_*.py", "scheduler_*.py")
 _AS_THE_LAUNCHER = {
     "BULKHEAD_ENGINE_DEVICE": "cpu",
     "SGLANG_PLATFORM": PLATFORM,
-    "SGLANG_EXTERNAL_MODEL_PACKAGE": PACKAGE,
+    "SGLANG_EXTERNAL_MODEL_PACKAGE": MODELS,
 }
 
 
