@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
 import logging
 import time
 from collections.abc import AsyncGenerator
@@ -13,7 +15,7 @@ from grpc import StatusCode
 from isolation.testing.contexts import operator_for_tests
 from rag.documents import DocumentVersion
 from rag.errors import StoreError, StoreUnavailableError, UnsafeCollectionError
-from rag.store.server.connection import ServerAddress, _of_grpc
+from rag.store.server.connection import Connection, ServerAddress, _of_grpc
 from rag.store.server.store import ServerVectorStore
 from rag.testing.merchants import DIMENSION, FJELLVIK, QUESTION, embedded, plant, returns, texts
 from tests.rag.loopback import faults
@@ -205,3 +207,20 @@ async def test_a_server_that_would_weigh_words_by_everybody_is_refused(version: 
 )
 def test_grpcs_errors_mean_the_same(code: StatusCode, unavailable: bool) -> None:
     assert isinstance(_of_grpc(code), StoreUnavailableError) == unavailable
+
+
+async def test_a_connection_is_closed_behind_the_calls_that_run_on_it(there: Fixture) -> None:
+    """As at a switch of generations; a socket that it left open is a warning, and so an error."""
+    for steps in range(12):
+        connection = Connection.to(ServerAddress(there.server.url))
+        running = asyncio.ensure_future(connection.read(connection.client.get_collections))
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        await connection.close()
+        if steps:
+            assert (await running).collections
+        with pytest.raises(StoreUnavailableError):
+            await connection.write(connection.client.get_collections)
+        await asyncio.gather(running, return_exceptions=True)
+        del connection, running
+    gc.collect()

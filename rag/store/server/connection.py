@@ -66,6 +66,8 @@ class Connection:
     def __init__(self, client: AsyncQdrantClient, timeout: float) -> None:
         self.client = client
         self._timeout = timeout
+        self._calls: set[asyncio.Event] = set()
+        self._closing = False
 
     @classmethod
     def to(cls, address: ServerAddress) -> Connection:
@@ -116,6 +118,16 @@ class Connection:
         return await self._once(call, self._timeout)
 
     async def _once(self, call: Callable[[], Awaitable[T]], seconds: float) -> T:
+        if self._closing:
+            raise StoreUnavailableError
+        self._calls.add(running := asyncio.Event())
+        try:
+            return await self._timed(call, seconds)
+        finally:
+            running.set()
+            self._calls.discard(running)
+
+    async def _timed(self, call: Callable[[], Awaitable[T]], seconds: float) -> T:
         try:
             # The client's own limit is by silence; this one is by the clock.
             async with asyncio.timeout(seconds):
@@ -140,7 +152,12 @@ class Connection:
         return await self._once(call, MANAGE_SECONDS)
 
     async def close(self) -> None:
-        """Close all sockets."""
+        """Refuse new calls, wait for those that run, and close all sockets."""
+        self._closing = True
+        # Each ends in its own time. A client that is closed while a call of it connects would leave
+        # that socket open.
+        for call in list(self._calls):
+            await call.wait()
         await self.client.close()
 
 
