@@ -19,6 +19,7 @@ from isolation.tenant_id import TenantId
 from rag.store.edge.store import EdgeVectorStore
 from rag.store.fusion import LEXICAL, PREFETCH, UNSEEN
 from rag.store.port import HybridQuery
+from rag.store.schema import HNSW_EF
 
 
 def hybrid(
@@ -33,7 +34,12 @@ def hybrid(
     request = QueryRequest(
         limit=limit,
         prefetches=[
-            Prefetch(limit=PREFETCH, query=Query.Nearest(query.dense, using="dense"), filter=mine),
+            Prefetch(
+                limit=PREFETCH,
+                query=Query.Nearest(query.dense, using="dense"),
+                filter=mine,
+                params=SearchParams(hnsw_ef=HNSW_EF),
+            ),
             Prefetch(
                 limit=PREFETCH,
                 query=Query.Nearest(sparse, using="bm25"),

@@ -14,6 +14,7 @@ from qdrant_client import AsyncQdrantClient, models
 from isolation.tenant_id import TenantId
 from rag.errors import StoreError
 from rag.store.port import VectorStore
+from rag.store.schema import DENSE
 from rag.store.server import collection, hybrid
 from rag.store.server.connection import ServerAddress
 from rag.store.server.placement import Placement
@@ -37,7 +38,7 @@ class _Models:
         return getattr(models, name)
 
     def Prefetch(self, **asked: Any) -> models.Prefetch:
-        place = "sparse" if asked["params"] else "dense"
+        place = "dense" if asked["using"] == DENSE else "sparse"
         return models.Prefetch(**asked | ({"filter": None} if place in self._places else {}))
 
     def SearchParams(self, **asked: Any) -> models.SearchParams:

@@ -18,7 +18,7 @@ from qdrant_edge import (
 
 from rag.store.fusion import LEXICAL, PREFETCH, UNSEEN
 from rag.store.payload import READ
-from rag.store.schema import BM25, DENSE
+from rag.store.schema import BM25, DENSE, HNSW_EF
 
 
 @dataclass(slots=True)
@@ -38,7 +38,7 @@ class HybridRequest:
 
     def nearest(self, dense: list[float]) -> None:
         """The dense leg."""
-        self._add(Query.Nearest(dense, using=DENSE), 1.0, UNSEEN, SearchParams())
+        self._add(Query.Nearest(dense, using=DENSE), 1.0, UNSEEN, SearchParams(hnsw_ef=HNSW_EF))
 
     def best(self, terms: Any) -> None:
         """The BM25 leg; `terms` are a query's weights, at least one."""

@@ -201,7 +201,9 @@ def _prefetch(body: Body) -> Prefetch:
         limit=body["limit"],
         query=Query.Nearest(_vector(body["query"]), using=body["using"]),
         filter=_optional(body.get("filter")),
-        params=SearchParams(idf=IdfParams(corpus=made(corpus))) if corpus else None,
+        params=SearchParams(
+            hnsw_ef=params.get("hnsw_ef"), idf=IdfParams(corpus=made(corpus)) if corpus else None
+        ),
     )
 
 
