@@ -16,6 +16,7 @@ from qdrant_edge import (
     KeywordIndexParams,
     Modifier,
     UpdateOperation,
+    VectorStorageDatatype,
 )
 
 from rag.errors import StoreError, StoreLockedError, UnsafeCollectionError
@@ -111,7 +112,12 @@ def _config(dimension: int) -> EdgeConfig:
     )
     return EdgeConfig(
         vectors={
-            DENSE: EdgeVectorParams(size=dimension, distance=Distance.Cosine, hnsw_config=hnsw)
+            DENSE: EdgeVectorParams(
+                size=dimension,
+                distance=Distance.Cosine,
+                datatype=VectorStorageDatatype.Float16,
+                hnsw_config=hnsw,
+            )
         },
         sparse_vectors={BM25: EdgeSparseVectorParams(modifier=Modifier.Idf)},
         hnsw_config=hnsw,

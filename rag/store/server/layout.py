@@ -191,7 +191,12 @@ def _check_placement(info: models.CollectionInfo, placement: Placement) -> None:
 
 
 def _vectors(dimension: int) -> models.VectorParams:
-    return models.VectorParams(size=dimension, distance=models.Distance.COSINE, hnsw_config=_hnsw())
+    return models.VectorParams(
+        size=dimension,
+        distance=models.Distance.COSINE,
+        datatype=models.Datatype.FLOAT16,
+        hnsw_config=_hnsw(),
+    )
 
 
 def _hnsw() -> models.HnswConfigDiff:

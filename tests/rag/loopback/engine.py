@@ -35,6 +35,7 @@ from qdrant_edge import (
     SearchParams,
     SparseVector,
     UpdateOperation,
+    VectorStorageDatatype,
 )
 
 Body = dict[str, Any]
@@ -238,7 +239,13 @@ def _config(body: Body) -> EdgeConfig:
     index = HnswIndexConfig(**hnsw)
     (dense,) = body["vectors"].items()
     (sparse,) = body["sparse_vectors"]
-    vectors = EdgeVectorParams(size=dense[1]["size"], distance=Distance.Cosine, hnsw_config=index)
+    assert dense[1]["datatype"] == "float16"
+    vectors = EdgeVectorParams(
+        size=dense[1]["size"],
+        distance=Distance.Cosine,
+        datatype=VectorStorageDatatype.Float16,
+        hnsw_config=index,
+    )
     return EdgeConfig(
         vectors={dense[0]: vectors},
         sparse_vectors={sparse: EdgeSparseVectorParams(modifier=Modifier.Idf)},
