@@ -22,13 +22,16 @@ from isolation.masking.policy import MaskingPolicy
 from isolation.masking.workers import WorkersOnDemand
 from isolation.tenant_id import tenant_id
 from isolation.testing.contexts import tenant_for_tests
+from rag import pipeline
 from rag.documents import Document
 from rag.reembed import Progress
+from rag.store.edge import settling
 from serving.control.errors import TenantExistsError
 from serving.embedded.core import Core, open_core
 from serving.settings import Settings
 
-CHUNKS = 700
+# Of a book, and of its second edition; several steps of the store's, which are shorter here.
+CHUNKS, MORE_CHUNKS, STEP = 140, 180, 40
 MASKED = MaskingPolicy.model_validate({"documents": {}})
 ACME, BIRCH = tenant_for_tests("acme"), tenant_for_tests("birch")
 
@@ -67,12 +70,12 @@ async def prepared(core: Core) -> None:
 
 
 async def _replace(core: Core) -> None:
-    await core.ingestor.of(ACME).ingest(book("second-acme", 900))
+    await core.ingestor.of(ACME).ingest(book("second-acme", MORE_CHUNKS))
 
 
 async def _replace_masked(core: Core) -> None:
     await core.policies.set(core.operator, tenant_id("acme"), MASKED)
-    await core.ingestor.of(ACME).ingest(book("second-acme", 900))
+    await core.ingestor.of(ACME).ingest(book("second-acme", MORE_CHUNKS))
 
 
 async def _delete(core: Core) -> None:
@@ -146,6 +149,7 @@ def run(said: Connection, data: Path, action: str, place: str, when: str, nth: i
 
 async def _run(said: Connection, data: Path, action: str, place: str, when: str, nth: int) -> None:
     WorkersOnDemand.find = parts_are_persons  # type: ignore[method-assign]
+    settling._BATCH = pipeline.BATCH = STEP
     async with open_core(settings(data)) as core:
         await prepared(core)
         if place:

@@ -20,8 +20,9 @@ from rag.retrieval.follow_up import Question
 from serving.embedded.core import Core, open_core
 from tests.embedded import killed
 from tests.embedded.forks import FORKS
-from tests.embedded.killed import ACME, BIRCH, CHUNKS, settings
+from tests.embedded.killed import ACME, BIRCH, CHUNKS, MORE_CHUNKS, settings
 
+SIZES = {"first": CHUNKS, "second": MORE_CHUNKS}
 _CATALOG = "serving.control.catalog:_SqlTenantCatalog"
 _STORE = "rag.store.edge.collection:EdgeTenantCollection"
 _STEP = "rag.store.edge.settling:_changed"
@@ -140,7 +141,7 @@ async def _nothing_is_left(core: Core, ctx: TenantContext) -> bool:
 async def test_a_replacement(data: Path, place: str, when: str, nth: int, kept: str) -> None:
     _killed(data, "replace", place, when, nth)
     async with open_core(settings(data)) as core:
-        assert await _is_whole(core, ACME, f"{kept}-acme", {"first": CHUNKS, "second": 900}[kept])
+        assert await _is_whole(core, ACME, f"{kept}-acme", SIZES[kept])
         assert await _is_whole(core, BIRCH, "first-birch", CHUNKS)
 
 
@@ -151,7 +152,7 @@ async def test_a_replacement_that_is_masked(
     """Of the vaults, those of what is committed are left, and no others."""
     _killed(data, "replace_masked", place, when, nth)
     async with open_core(settings(data)) as core:
-        assert await _is_whole(core, ACME, f"{kept}-acme", {"first": CHUNKS, "second": 900}[kept])
+        assert await _is_whole(core, ACME, f"{kept}-acme", SIZES[kept])
         found = await core.retriever.of(ACME).search(Question("number 5"), limit=5)
         assert all("Part" in one.text for one in found)
         assert {one.masked is not None for one in found} == {kept == "second"}
