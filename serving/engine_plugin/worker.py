@@ -7,6 +7,7 @@ again, so what stands at the top runs in each of them before SGLang is imported.
 
 from __future__ import annotations
 
+import gc
 import json
 import sys
 from pathlib import Path
@@ -24,12 +25,17 @@ def main() -> None:
     config = json.loads(Path(sys.argv[1]).read_text())
     become(config["trust"])
 
+    # Loading makes little garbage; and what was loaded is not looked through later, which would
+    # hold up a step, and copy it in a fork.
+    gc.disable()
     from sglang.launch_server import run_server
     from sglang.srt.plugins import load_plugins
     from sglang.srt.server_args import prepare_server_args
 
     load_plugins()
     hooks.require_in_force()
+    gc.freeze()
+    gc.enable()
     run_server(prepare_server_args(config["arguments"]))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import os
 import subprocess
@@ -55,6 +56,8 @@ class Forked:
 
 
 def _run(arguments: list[str], environment: dict[str, str], said: Sequence[Path]) -> None:
+    # A search through all that was loaded would copy it, too.
+    gc.freeze()
     os.environ.clear()
     os.environ.update(environment)
     for number, path in enumerate(said, 1):
