@@ -21,6 +21,7 @@ from qdrant_edge import (
 
 from rag.errors import UnsafeCollectionError
 from rag.store.edge.store import EdgeVectorStore
+from rag.testing.merchants import DIMENSION, FJELLVIK, VOLTBAY, plant, returns, texts
 
 _INDEXES = {"tenant_id": True, "document_id": False, "state": False, "access": False}
 
@@ -51,6 +52,17 @@ def _made(
 async def test_a_shard_like_ours_is_opened(tmp_path: Path) -> None:
     """The control: what is refused below is refused for what it names."""
     await EdgeVectorStore.open(_made(tmp_path / "edge"), 4).close()
+
+
+async def test_a_shard_of_before_keeps_its_numbers_and_answers(tmp_path: Path) -> None:
+    """Of single precision (decision 29)."""
+    store = EdgeVectorStore.open(_made(tmp_path / "edge"), DIMENSION)
+    await plant(store)
+    for merchant in (FJELLVIK, VOLTBAY):
+        assert await texts(store, merchant) == [returns(merchant)]
+    await store.close()
+    written = json.loads((tmp_path / "edge" / "edge_config.json").read_text())
+    assert written["vectors"]["dense"].get("datatype") in (None, "float32")
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import assert_never
 
 from qdrant_edge import FieldCondition, Filter, HasIdCondition, MatchAny, MatchValue, RangeFloat
@@ -10,9 +9,8 @@ from qdrant_edge import FieldCondition, Filter, HasIdCondition, MatchAny, MatchV
 from rag.store.conditions import Condition, Every, No, PointAmong, Some, TextAmong, TextIs, Within
 
 
-@lru_cache(maxsize=1024)
 def rendered(condition: Every) -> Filter:
-    """The filter of a whole predicate; made once for what is asked again and again."""
+    """The filter of a whole predicate."""
     return Filter(must=[_rendered(part) for part in condition.parts])
 
 
