@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
 from rag.documents import Passage
 
@@ -30,7 +29,7 @@ def within_budget(
             text = _cut(text, tokens, cost)
         needed = cost(number, text)
         if text and needed <= tokens:
-            chosen.append(replace(passage, text=text))
+            chosen.append(passage._replace(text=text))
             tokens -= needed
     return chosen
 

@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from isolation.access import checked_groups
 from isolation.masking.masked_text import MaskedText, Values
@@ -172,9 +173,10 @@ class StoredChunk:
     dense: list[float] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Passage:
+class Passage(NamedTuple):
     """A chunk that the store returned for a query. `tenant_id` is what its payload says.
+
+    A tuple, for ten are made in a search: as a frozen dataclass each takes three times as long.
 
     `similarity`: the cosine to the query, comparable between queries; 0 where there was none. A
     passage of several joined chunks has the first one's `ordinal` and the best one's scores.

@@ -26,8 +26,7 @@ def hybrid(
     store: EdgeVectorStore, tenant: str, query: HybridQuery, limit: int
 ) -> list[tuple[str, float]]:
     """The same hybrid query; texts and scores, since an application reads what it finds."""
-    own = Filter(must=[_is("tenant_id", tenant)])
-    mine = Filter(must=[_is("tenant_id", tenant), _is("state", "published")])
+    mine = Filter(must=[_is("tenant_id", tenant)])
     sparse = store.sparse_of_query(TenantId(tenant), query.text)
     bm25 = [Expression.Constant(LEXICAL / len(sparse.indices)), Expression.Variable("$score[1]")]
     weighed = Expression.Sum([Expression.Variable("$score[0]"), Expression.Mult(bm25)])
@@ -44,7 +43,7 @@ def hybrid(
                 limit=PREFETCH,
                 query=Query.Nearest(sparse, using="bm25"),
                 filter=mine,
-                params=SearchParams(idf=IdfParams(corpus=own)),
+                params=SearchParams(idf=IdfParams(corpus=mine)),
             ),
         ],
         query=Formula(weighed, defaults={"$score[0]": UNSEEN, "$score[1]": 0.0}),

@@ -126,6 +126,6 @@ def _cut(passage: Passage, chosen: Sequence[_Sentence]) -> Passage:
     places = sorted({place for one in chosen for place in (one.heading, one.place) if place})
     text = "\n".join(_seen(passage)[begin:end].strip() for begin, end in places)
     if passage.masked is None:
-        return replace(passage, text=text)
+        return passage._replace(text=text)
     masked = replace(passage.masked, text=text)
-    return replace(passage, text=masked.restored, masked=masked)
+    return passage._replace(text=masked.restored, masked=masked)

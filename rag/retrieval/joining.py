@@ -38,8 +38,7 @@ class Run:
     def passage(self) -> Passage:
         """The run as one passage, with the scores of the chunk that was found."""
         first, masked = self.chunks[0], [chunk.masked for chunk in self.chunks]
-        return replace(
-            self.best,
+        return self.best._replace(
             ordinal=first.ordinal,
             text=_one([chunk.text for chunk in self.chunks]),
             masked=_one_masked([one for one in masked if one is not None]),

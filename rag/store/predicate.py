@@ -20,6 +20,9 @@ ACCESS = "access"
 ORDINAL = "ordinal"
 METADATA = "metadata"
 STAGED, PUBLISHED = "staged", "published"
+# What every read asks for; a store that knows that it holds for all of a tenant's points leaves it
+# out, the same object.
+IS_PUBLISHED = TextIs(STATE, PUBLISHED)
 # No group is called so (`isolation.access`).
 _EVERYBODY = "*"
 _TEXT, _NUMBER, _BOOLEAN = "text", "number", "boolean"
@@ -36,8 +39,7 @@ def visible_to(
     """
     document = () if document_id is None else (TextIs(DOCUMENT, document_id),)
     asked = () if where is None else (_compiled(where),)
-    published = TextIs(STATE, PUBLISHED)
-    return Every((_owned_by(ctx.tenant_id), published, *_access(ctx.access), *document, *asked))
+    return Every((_owned_by(ctx.tenant_id), IS_PUBLISHED, *_access(ctx.access), *document, *asked))
 
 
 def weighing_for(ctx: TenantContext) -> Every:
@@ -74,6 +76,16 @@ def staged(tenant: TenantId, document_id: str, version: str) -> Every:
     """What no read sees yet of one version."""
     mine = version_of(tenant, document_id, version).parts
     return Every((*mine, TextIs(STATE, STAGED)))
+
+
+def all_staged(tenant: TenantId) -> Every:
+    """What no read of a tenant sees yet, of whatever document."""
+    return Every((_owned_by(tenant), TextIs(STATE, STAGED)))
+
+
+def anybodys_staged() -> Every:
+    """What no read of anybody sees yet: to learn whose it is when a store is opened, never read."""
+    return Every((TextIs(STATE, STAGED),))
 
 
 def chunks_of(ctx: TenantContext, ids: Sequence[UUID]) -> Every:

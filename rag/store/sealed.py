@@ -61,7 +61,7 @@ class _SealedCollection(WrappingCollection):
             return []
         cipher = await self._keys.cipher(self._ctx)
         return [
-            replace(one, title=cipher.open(one.title), text=cipher.open(one.text)) for one in found
+            one._replace(title=cipher.open(one.title), text=cipher.open(one.text)) for one in found
         ]
 
     async def _chunks(self, found: list[StoredChunk]) -> list[StoredChunk]:

@@ -155,9 +155,9 @@ class _VaultedCollection(WrappingCollection):
 def _passage(passage: Passage, values: Values | None) -> Passage:
     text = _unmarked(passage.text)
     if values is None:
-        return replace(passage, text=text)
+        return passage._replace(text=text)
     masked = MaskedText(text, values, f"{passage.document_id}\0{passage.version}")
-    return replace(passage, text=masked.restored, masked=masked)
+    return passage._replace(text=masked.restored, masked=masked)
 
 
 def _shown(values: Values, shown: bool) -> Values:

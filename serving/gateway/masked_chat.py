@@ -46,7 +46,7 @@ async def masked_chat(
     sources = zip(passages, masked.documents, strict=True)
     return MaskedChat(
         [_masked(turn, rest) for turn in conversation],
-        [replace(passage, text=text) for passage, text in sources],
+        [passage._replace(text=text) for passage, text in sources],
         tools,
         masked.vault,
     )

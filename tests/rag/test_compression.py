@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
-from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -103,7 +102,7 @@ async def test_the_heading_of_a_neighbour_that_joined_is_its_sentences_own(
 async def test_what_was_masked_stays_masked() -> None:
     text = "Staff > Who\nAsk <PERSON_1>.\nOr <PERSON_2>.\nOr nobody."
     masked = MaskedText(text, {"<PERSON_1>": "Ada", "<PERSON_2>": None}, "d")
-    passage = replace(_passage(masked.restored), masked=masked)
+    passage = _passage(masked.restored)._replace(masked=masked)
     (found,) = await compressed(Flat(), "?", [passage], 2)
     assert found.masked is not None
     assert found.masked.text == "Staff > Who\nAsk <PERSON_1>.\nOr <PERSON_2>."

@@ -14,6 +14,7 @@ from isolation.access import restricted_to
 from isolation.errors import CrossTenantError
 from isolation.testing.contexts import operator_for_tests, tenant_for_tests
 from rag.documents import Chunk, DocumentVersion, EmbeddedChunk
+from rag.store import predicate
 from rag.store.edge import settling
 from rag.store.edge.hidden import Hidden
 from rag.store.edge.store import EdgeVectorStore
@@ -148,3 +149,56 @@ async def test_a_staged_point_that_is_anothers_is_noticed(
     monkeypatch.setattr("rag.store.edge.collection.point_id", lambda *_: the_same)
     with pytest.raises(CrossTenantError):
         await store.of(VOLTBAY).stage(DocumentVersion("a", "v1", "A"), chunk)
+
+
+async def _put(collection: TenantCollection, document_id: str, *, publish: bool) -> None:
+    version = DocumentVersion(document_id, "v1", document_id)
+    await collection.stage(version, [EmbeddedChunk(Chunk(0, "Returns"), [1.0, 0.0, 0.0, 0.0])])
+    if publish:
+        await collection.publish(document_id, "v1")
+
+
+async def _seen(store: EdgeVectorStore) -> set[str]:
+    """The documents that every kind of read shows."""
+    mine = store.of(FJELLVIK)
+    searched = {passage.document_id for passage in await mine.search(QUERY, limit=9)}
+    assert {document.document_id for document in (await mine.list()).documents} == searched
+    assert await mine.count() == len(searched)
+    return searched
+
+
+async def test_what_a_kill_left_staged_is_not_seen_after_it(tmp_path: Path) -> None:
+    store = EdgeVectorStore.open(tmp_path / "edge", 4)
+    await _put(store.of(FJELLVIK), "there", publish=True)
+    await _put(store.of(VOLTBAY), "there", publish=True)
+    await _put(store.of(FJELLVIK), "left", publish=False)
+    await store.close()
+    store = EdgeVectorStore.open(tmp_path / "edge", 4)
+    assert await _seen(store) == {"there"}
+    visible = predicate.visible_to(FJELLVIK)
+    assert store.hidden.seen(FJELLVIK.tenant_id, visible) == visible
+    assert predicate.IS_PUBLISHED not in store.hidden.seen(VOLTBAY.tenant_id, visible).parts
+    await store.of(FJELLVIK).delete("left")
+    assert predicate.IS_PUBLISHED not in store.hidden.seen(FJELLVIK.tenant_id, visible).parts
+    assert await _seen(store) == {"there"}
+    await store.close()
+
+
+async def test_one_document_that_is_published_shows_no_other_that_is_staged(
+    store: EdgeVectorStore,
+) -> None:
+    mine = store.of(FJELLVIK)
+    await _put(mine, "first", publish=False)
+    await _put(mine, "second", publish=True)
+    assert await _seen(store) == {"second"}
+    await mine.publish("first", "v1")
+    assert await _seen(store) == {"first", "second"}
+
+
+async def test_without_the_note_of_what_is_staged_it_is_seen(
+    store: EdgeVectorStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The control: nothing else keeps it out."""
+    monkeypatch.setattr(Hidden, "stage", lambda *_: None)
+    await _put(store.of(FJELLVIK), "first", publish=False)
+    assert await _seen(store) == {"first"}

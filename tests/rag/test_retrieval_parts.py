@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -176,7 +174,7 @@ def test_a_neighbour_of_another_section_stays_out() -> None:
 
 @pytest.mark.parametrize("other", [{"version": "v2"}, {"document_id": "e"}, {"ordinal": 7}])
 def test_only_the_next_chunk_of_the_same_version_joins(other: dict[str, object]) -> None:
-    stranger = replace(_passage("H\nstranger", 2), **other)  # type: ignore[arg-type]
+    stranger = _passage("H\nstranger", 2)._replace(**other)  # type: ignore[arg-type]
     (one,) = _joined([_passage("H\nfound", 1)], [stranger])
     assert "stranger" not in one.text
 
@@ -197,7 +195,7 @@ def test_joining_goes_on_until_there_are_as_many_passages_as_asked_for() -> None
 
 
 def test_a_foreign_passage_is_never_joined() -> None:
-    foreign = replace(_passage("H\nforeign", 1), tenant_id=VOLTBAY.tenant_id)
+    foreign = _passage("H\nforeign", 1)._replace(tenant_id=VOLTBAY.tenant_id)
     with pytest.raises(CrossTenantError):
         _joined([_passage("H\nfound", 0)], [foreign])
     with pytest.raises(CrossTenantError):
@@ -213,9 +211,9 @@ def test_what_is_asked_for_around_a_run_is_just_before_and_after_it() -> None:
 
 def test_relevance_grows_with_the_cosine_and_with_shared_words() -> None:
     question = Question("How many days for returns?")
-    near = replace(_passage("Returned within 30 days."), similarity=0.5)
-    far = replace(near, similarity=0.2)
-    other = replace(_passage("Speaks of boots."), similarity=0.5)
+    near = _passage("Returned within 30 days.")._replace(similarity=0.5)
+    far = near._replace(similarity=0.2)
+    other = _passage("Speaks of boots.")._replace(similarity=0.5)
     assert relevance(question, []) == 0.0
     assert relevance(question, [far]) < relevance(question, [near])
     assert relevance(question, [other]) < relevance(question, [other, near]) <= 1.0

@@ -91,13 +91,17 @@ class EdgeTenantCollection(TenantCollection):
         mine = rendered(predicate.everything_of(self._ctx.tenant_id))
         operation = UpdateOperation.upsert_points(points, mine)
         ids = [point.id for point in points]
-        self._store.run(lambda shard: shard.update(operation))
+        self._store.run(lambda shard: self._written(shard, operation))
         # A conditional upsert skips a foreign point silently: it is looked up whether it did. One's
         # own that is not there any more was deleted meanwhile.
         there = self._store.run(lambda shard: shard.retrieve(ids, [predicate.TENANT], False))
         owners = {(record.payload or {})[predicate.TENANT] for record in there}
         if owners - {self._ctx.tenant_id}:
             raise CrossTenantError("a write to the vector store")
+
+    def _written(self, shard: EdgeShard, points: UpdateOperation) -> None:
+        self._store.hidden.stage(self._ctx.tenant_id)
+        shard.update(points)
 
     async def publish(
         self, document_id: str, version: str, *, versions: Collection[str] | None = None
@@ -116,11 +120,12 @@ class EdgeTenantCollection(TenantCollection):
         compare: bool = False,
     ) -> list[Passage]:
         compared = query.dense if compare else []
-        request = self._hybrid(query, limit, where)
-        built = request.built(with_vectors=bool(compared))
-        if built is None:
-            return []
-        hits = self._store.run(lambda shard: shard.query(built))
+
+        def ask(shard: EdgeShard) -> Sequence[Any]:
+            request = self._hybrid(query, limit, where).built(with_vectors=bool(compared))
+            return [] if request is None else shard.query(request)
+
+        hits = self._store.run(ask)
         if not compared:
             return [passage_of(self._ctx, hit.payload or {}, hit.score) for hit in hits]
         return [
@@ -140,15 +145,13 @@ class EdgeTenantCollection(TenantCollection):
         if not ids:
             return []
         # By id: a range of ordinals would be looked for in all of the tenant's payloads.
-        mine = self._visible(predicate.chunks_of(self._ctx, ids))
-        request = ScrollRequest(limit=len(ids), filter=mine, with_payload=READ)
-        records, _ = self._store.run(lambda shard: shard.scroll(request))
+        mine = predicate.chunks_of(self._ctx, ids)
+        records, _ = self._scrolled(mine, limit=len(ids), with_payload=READ)
         return [passage_of(self._ctx, record.payload or {}) for record in records]
 
     async def get(self, document_id: str) -> list[Passage]:
-        mine = self._visible(predicate.visible_to(self._ctx, document_id))
-        request = ScrollRequest(limit=1_000_000, filter=mine, with_payload=True)
-        records, _ = self._store.run(lambda shard: shard.scroll(request))
+        mine = predicate.visible_to(self._ctx, document_id)
+        records, _ = self._scrolled(mine, limit=1_000_000, with_payload=True)
         passages = [passage_of(self._ctx, record.payload or {}) for record in records]
         return sorted(passages, key=lambda passage: passage.ordinal)
 
@@ -157,13 +160,14 @@ class EdgeTenantCollection(TenantCollection):
     ) -> list[StoredChunk]:
         tenant = self._ctx.tenant_id
         ids = [point_id(tenant, document_id, version, ordinal) for ordinal in ordinals]
-        request = ScrollRequest(
+        if not ids:
+            return []
+        records, _ = self._scrolled(
+            predicate.chunks_of(self._ctx, ids),
             limit=len(ids),
-            filter=self._visible(predicate.chunks_of(self._ctx, ids)),
             with_payload=True,
             with_vector=[DENSE] if vectors else False,
         )
-        records = self._store.run(lambda shard: shard.scroll(request)[0]) if ids else []
         chunks = [
             stored_chunk_of(self._ctx, record.payload or {}, _dense(record.vector))
             for record in records
@@ -171,28 +175,32 @@ class EdgeTenantCollection(TenantCollection):
         return sorted(chunks, key=lambda stored: stored.chunk.ordinal)
 
     async def count(self) -> int:
-        request = CountRequest(exact=True, filter=self._visible(predicate.visible_to(self._ctx)))
-        return self._store.run(lambda shard: shard.count(request))
+        mine = predicate.visible_to(self._ctx)
+        return self._store.run(
+            lambda shard: shard.count(CountRequest(exact=True, filter=self._seen(mine)))
+        )
 
     async def list(self, *, limit: int = 100, after: str | None = None) -> DocumentPage:
-        request = ScrollRequest(
-            offset=cursor(after),
-            limit=limit,
-            filter=self._visible(predicate.documents_of(self._ctx)),
-            with_payload=LISTED,
-        )
-        records, rest = self._store.run(lambda shard: shard.scroll(request))
+        mine = predicate.documents_of(self._ctx)
+        records, rest = self._scrolled(mine, offset=cursor(after), limit=limit, with_payload=LISTED)
         documents = [document_of(self._ctx, record.payload or {}) for record in records]
         return DocumentPage(documents, None if rest is None else str(rest))
 
-    def _visible(self, condition: Every) -> Filter:
-        """What a read asks for: `condition`, without what is hidden just now."""
-        hidden = self._store.hidden.conditions(self._ctx.tenant_id)
-        return rendered(Every((*condition.parts, *hidden)))
+    def _scrolled(self, condition: Every, **request: Any) -> tuple[Sequence[Any], Any]:
+        return self._store.run(
+            lambda shard: shard.scroll(ScrollRequest(filter=self._seen(condition), **request))
+        )
+
+    def _seen(self, condition: Every) -> Filter:
+        """What a read asks for, in the job that asks: a job in between could stage something."""
+        return rendered(self._store.hidden.seen(self._ctx.tenant_id, condition))
 
     def _hybrid(self, query: HybridQuery, limit: int, where: Where | None) -> HybridRequest:
-        mine = self._visible(predicate.visible_to(self._ctx, where=where))
-        own = rendered(predicate.weighing_for(self._ctx))
+        visible = predicate.visible_to(self._ctx, where=where)
+        seen = self._store.hidden.seen(self._ctx.tenant_id, visible)
+        weighed = predicate.weighing_for(self._ctx)
+        mine = rendered(seen)
+        own = mine if weighed == seen else rendered(weighed)
         request = HybridRequest(mine, own, limit)
         if query.dense:
             self._store.check_vector(query.dense)

@@ -60,8 +60,9 @@ class HybridRequest:
 
     def _add(self, query: Query, weight: float, unseen: float, params: SearchParams) -> None:
         score = f"$score[{len(self._legs)}]"
+        found = Expression.Variable(score)
         self._parts.append(
-            Expression.Mult([Expression.Constant(weight), Expression.Variable(score)])
+            found if weight == 1.0 else Expression.Mult([Expression.Constant(weight), found])
         )
         self._unseen[score] = unseen
         wide = max(self.limit, PREFETCH)

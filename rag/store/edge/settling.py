@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection
 from functools import partial
 from typing import Any, Protocol, TypeVar
 
-from qdrant_edge import EdgeShard, ScrollRequest, UpdateOperation
+from qdrant_edge import CountRequest, EdgeShard, ScrollRequest, UpdateOperation
 
 from isolation.tenant_id import TenantId
 from rag.store import predicate
@@ -47,7 +47,7 @@ async def show(
     if len(shard.run(lambda edge: edge.scroll(_request(everything, _BATCH + 1))[0])) <= _BATCH:
         mine = predicate.version_of(tenant, document_id, version)
         shard.run(lambda edge: _show_at_once(edge, mine, others))
-        shard.hidden.clear(tenant, document_id)
+        _settled(shard, tenant, document_id)
         return
     shard.hidden.put(tenant, document_id, predicate.version_of(tenant, document_id, version))
     staged = predicate.staged(tenant, document_id, version)
@@ -55,7 +55,7 @@ async def show(
     # The moment: before it reads see the old version whole, after it the new one.
     shard.hidden.put(tenant, document_id, others)
     await _each(shard, others, UpdateOperation.delete_points)
-    shard.hidden.clear(tenant, document_id)
+    _settled(shard, tenant, document_id)
 
 
 async def remove(
@@ -65,12 +65,24 @@ async def remove(
     gone = predicate.versions_of(tenant, document_id, versions)
     shard.hidden.put(tenant, document_id, gone)
     await _each(shard, gone, UpdateOperation.delete_points)
-    shard.hidden.clear(tenant, document_id)
+    _settled(shard, tenant, document_id)
 
 
 async def remove_all(shard: Shard, tenant: TenantId) -> None:
     """Delete every point of a tenant that nobody reads any more."""
     await _each(shard, predicate.everything_of(tenant), UpdateOperation.delete_points)
+
+
+def _settled(shard: Shard, tenant: TenantId, document_id: str) -> None:
+    """The document is one version, or none; it may have been the last of what was staged."""
+    shard.hidden.clear(tenant, document_id)
+    waiting = CountRequest(exact=True, filter=rendered(predicate.all_staged(tenant)))
+
+    def look(edge: EdgeShard) -> None:
+        if not edge.count(waiting):
+            shard.hidden.none_staged(tenant)
+
+    shard.run(look)
 
 
 def _show_at_once(edge: EdgeShard, mine: Every, others: Every) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from threading import Lock
 from typing import TypeVar
 
-from qdrant_edge import CountRequest, EdgeShard, SparseVector
+from qdrant_edge import CountRequest, EdgeShard, FacetRequest, SparseVector
 
 from isolation.context import OperatorContext, TenantContext, require_operator, require_tenant
 from isolation.tenant_id import TenantId
@@ -38,7 +38,7 @@ class EdgeVectorStore(VectorStore):
         self._dimension = dimension
         self._lock = Lock()
         self._terms = TermCounter(terms)
-        self.hidden = Hidden()
+        self.hidden = Hidden(_staging(shard))
 
     @classmethod
     def open(cls, path: Path, dimension: int, terms: TermSpace = TermSpace.own) -> EdgeVectorStore:
@@ -79,6 +79,7 @@ class EdgeVectorStore(VectorStore):
         left = self.run(lambda shard: shard.count(CountRequest(exact=True, filter=everything)))
         if left:
             raise StoreError("Points of the tenant are still there; delete it again.")
+        self.hidden.none_staged(tenant)
 
     def run(self, job: Callable[[EdgeShard], T]) -> T:
         """Run `job` on the shard; jobs never overlap, whatever thread or event loop they are of."""
@@ -115,3 +116,11 @@ class EdgeVectorStore(VectorStore):
 
     async def close(self) -> None:
         self.run(lambda shard: shard.close())
+
+
+def _staging(shard: EdgeShard) -> list[TenantId]:
+    """Whose points are staged: writes that a kill interrupted."""
+    whose = rendered(predicate.anybodys_staged())
+    everybody = shard.info().points_count
+    request = FacetRequest(predicate.TENANT, limit=everybody, exact=True, filter=whose)
+    return [TenantId(str(hit.value)) for hit in shard.facet(request).hits]
