@@ -19,7 +19,6 @@ from isolation.tenant_id import TenantId
 from rag.store.edge.store import EdgeVectorStore
 from rag.store.fusion import LEXICAL, PREFETCH, UNSEEN
 from rag.store.port import HybridQuery
-from rag.store.schema import HNSW_EF
 
 
 def hybrid(
@@ -37,7 +36,6 @@ def hybrid(
                 limit=PREFETCH,
                 query=Query.Nearest(query.dense, using="dense"),
                 filter=mine,
-                params=SearchParams(hnsw_ef=HNSW_EF),
             ),
             Prefetch(
                 limit=PREFETCH,

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from isolation.context import TenantContext, require_same_tenant
-from isolation.tenant_id import TenantId
 from rag.documents import Chunk, DocumentVersion, Passage, StoredChunk, StoredDocument
 from rag.store import predicate
 
@@ -44,7 +43,7 @@ def passage_of(
     owner = payload[predicate.TENANT]
     require_same_tenant(ctx, owner, "a search result")
     return Passage(
-        TenantId(owner),
+        owner,
         payload[predicate.DOCUMENT],
         payload[predicate.VERSION],
         int(payload[predicate.ORDINAL]),

@@ -14,9 +14,6 @@ HNSW_M, HNSW_PAYLOAD_M = 0, 16
 # Vectors are of half-precision numbers: recall is the same, and a walk reads half as much memory.
 # The threshold is in KiB of them: 6,826 vectors of 384 dimensions.
 HNSW_EF_CONSTRUCT, FULL_SCAN_THRESHOLD = 100, 5_120
-# How many candidates a walk through the graph keeps (the engine's own: 100). Of a tenant's 13,359
-# points, .998 of the ten nearest are found (`bulkhead bench retrieval`; decision 29).
-HNSW_EF = 64
 # Beside the tenant's own index.
 INDEXED = (predicate.DOCUMENT, predicate.STATE, predicate.ACCESS)
 

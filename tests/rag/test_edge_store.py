@@ -28,7 +28,7 @@ class _BreakableEdge:
 
     def forget(self, *places: Place) -> None:
         def prefetch(**asked: Any) -> Prefetch:
-            place = "sparse" if asked["params"].idf is not None else "dense"
+            place = "dense" if asked["params"] is None else "sparse"
             return Prefetch(**asked | ({"filter": None} if place in places else {}))
 
         def query(**asked: Any) -> QueryRequest:

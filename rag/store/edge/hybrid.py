@@ -10,6 +10,7 @@ from qdrant_edge import (
     Filter,
     Formula,
     IdfParams,
+    PayloadSelector,
     Prefetch,
     Query,
     QueryRequest,
@@ -18,7 +19,9 @@ from qdrant_edge import (
 
 from rag.store.fusion import LEXICAL, PREFETCH, UNSEEN
 from rag.store.payload import READ
-from rag.store.schema import BM25, DENSE, HNSW_EF
+from rag.store.schema import BM25, DENSE
+
+_READ = PayloadSelector.Include(READ)
 
 
 @dataclass(slots=True)
@@ -38,7 +41,7 @@ class HybridRequest:
 
     def nearest(self, dense: list[float]) -> None:
         """The dense leg."""
-        self._add(Query.Nearest(dense, using=DENSE), 1.0, UNSEEN, SearchParams(hnsw_ef=HNSW_EF))
+        self._add(Query.Nearest(dense, using=DENSE), 1.0, UNSEEN, None)
 
     def best(self, terms: Any) -> None:
         """The BM25 leg; `terms` are a query's weights, at least one."""
@@ -54,11 +57,11 @@ class HybridRequest:
             prefetches=self._legs,
             query=Formula(Expression.Sum(self._parts), defaults=self._unseen),
             filter=self.mine,
-            with_payload=READ,
+            with_payload=_READ,
             with_vector=[DENSE] if with_vectors else False,
         )
 
-    def _add(self, query: Query, weight: float, unseen: float, params: SearchParams) -> None:
+    def _add(self, query: Query, weight: float, unseen: float, params: SearchParams | None) -> None:
         score = f"$score[{len(self._legs)}]"
         found = Expression.Variable(score)
         self._parts.append(

@@ -31,6 +31,12 @@ from rag.store.schema import (
     INDEXED,
 )
 
+# Calls never overlap, and a search that hands its steps to several threads takes a quarter longer.
+_SEARCH_THREADS = 1
+_TERMS = {BM25: EdgeSparseVectorParams(modifier=Modifier.Idf)}
+# What is not named stays as it was made; a configuration has to name something.
+_AS_IT_IS = EdgeConfig(sparse_vectors=_TERMS, max_search_threads=_SEARCH_THREADS)
+
 
 def open_shard(path: Path, dimension: int) -> EdgeShard:
     """The shard in `path`, made there if there is none.
@@ -58,7 +64,7 @@ def _index(shard: EdgeShard, key: str, params: KeywordIndexParams) -> None:
 def _load(path: Path, dimension: int) -> EdgeShard:
     _check_config(path, dimension)
     try:
-        shard = EdgeShard.load(str(path))
+        shard = EdgeShard.load(str(path), _AS_IT_IS)
     except Exception as error:
         if "WouldBlock" not in str(error):
             raise StoreError(
@@ -119,7 +125,8 @@ def _config(dimension: int) -> EdgeConfig:
                 hnsw_config=hnsw,
             )
         },
-        sparse_vectors={BM25: EdgeSparseVectorParams(modifier=Modifier.Idf)},
+        sparse_vectors=_TERMS,
         hnsw_config=hnsw,
+        max_search_threads=_SEARCH_THREADS,
         wal_enabled=True,
     )

@@ -9,7 +9,7 @@ from typing import Any
 from qdrant_client import models
 
 from rag.store.fusion import LEXICAL, PREFETCH, UNSEEN
-from rag.store.schema import BM25, DENSE, HNSW_EF
+from rag.store.schema import BM25, DENSE
 
 
 @dataclass(slots=True)
@@ -29,7 +29,7 @@ class HybridRequest:
 
     def nearest(self, dense: list[float]) -> None:
         """The dense leg."""
-        self._add(dense, DENSE, 1.0, UNSEEN, models.SearchParams(hnsw_ef=HNSW_EF))
+        self._add(dense, DENSE, 1.0, UNSEEN, None)
 
     def best(self, terms: models.SparseVector) -> None:
         """The BM25 leg; `terms` are a query's weights, at least one."""
@@ -54,7 +54,7 @@ class HybridRequest:
         using: str,
         weight: float,
         unseen: float,
-        params: models.SearchParams,
+        params: models.SearchParams | None,
     ) -> None:
         score = f"$score[{len(self.legs)}]"
         self._parts.append(models.MultExpression(mult=[weight, score]))
