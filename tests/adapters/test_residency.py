@@ -116,9 +116,9 @@ async def test_an_adapter_that_was_tampered_with_never_reaches_the_engine(engine
     assert await engine.use(VOLTBAY, other)
 
 
-def test_a_folder_on_a_disk_is_refused(tmp_path: Path) -> None:
+def test_a_folder_on_a_disk_is_refused(cache: pytest.Cache) -> None:
     with pytest.raises(StartupError, match="not memory-backed"):
-        PrivateMemory.open(tmp_path / "memory")
+        PrivateMemory.open(cache.mkdir("disk") / "memory")
 
 
 def test_what_a_killed_gateway_left_in_memory_is_removed_at_the_next_start(

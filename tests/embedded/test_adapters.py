@@ -109,9 +109,12 @@ async def test_adapters_live_through_a_rotation_of_the_master_key(
             pass
 
 
-async def test_memory_that_is_a_disk_is_refused_at_start(tiny_model: Path, tmp_path: Path) -> None:
+async def test_memory_that_is_a_disk_is_refused_at_start(
+    tiny_model: Path, tmp_path: Path, cache: pytest.Cache
+) -> None:
+    disk = cache.mkdir("disk")
     with pytest.raises(StartupError, match="BULKHEAD_ADAPTER_MEMORY"):
-        async with _core(_settings(tmp_path, tiny_model, adapter_memory=tmp_path)):
+        async with _core(_settings(tmp_path, tiny_model, adapter_memory=disk)):
             pass
 
 

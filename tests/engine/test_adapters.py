@@ -225,11 +225,15 @@ def _files(folder: Path) -> Iterator[Path]:
         yield from (Path(root, name) for name in names)
 
 
-def _temporary() -> list[Path]:
-    """What lies in the folder for temporary files, but for what other tests have there."""
+def _temporary(memory: Path) -> list[Path]:
+    """What lies in folders for temporary files, but for `memory`, and what other tests have there.
+
+    Those of the tests may be in memory themselves (`tests/conftest.py`); they stand for a disk.
+    """
     others = ("pytest-of-", "pg-")
-    temp = Path(tempfile.gettempdir())
-    return [path for path in temp.iterdir() if not path.name.startswith(others)]
+    folders = {Path("/tmp"), Path(tempfile.gettempdir())}
+    found = [path for folder in folders for path in folder.iterdir() if path != memory]
+    return [path for path in found if not path.name.startswith(others)]
 
 
 async def _plaintext(platform: Platform, memory: PrivateMemory) -> tuple[int, list[Path]]:
@@ -240,7 +244,7 @@ async def _plaintext(platform: Platform, memory: PrivateMemory) -> tuple[int, li
     record = await platform.shop.registry.of(FJELLVIK).add(upload)
     shutil.rmtree(upload.folder)  # the merchant's own
     needle, engine = weights[-512:-256], platform.engine.log.parent.parent
-    disk = Grep(needle, lambda: [platform.shop.folder, engine, *_temporary()])
+    disk = Grep(needle, lambda: [platform.shop.folder, engine, *_temporary(memory._root)])
     in_memory = Grep(needle, lambda: [memory._root])
     seen: list[tuple[int, list[Path]]] = []
     load = SglangLora.load
