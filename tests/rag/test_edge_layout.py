@@ -56,13 +56,17 @@ async def test_a_shard_like_ours_is_opened(tmp_path: Path) -> None:
 
 async def test_a_shard_of_before_keeps_its_numbers_and_answers(tmp_path: Path) -> None:
     """Of single precision (decision 29)."""
-    store = EdgeVectorStore.open(_made(tmp_path / "edge"), DIMENSION)
+    config = _made(tmp_path / "edge") / "edge_config.json"
+    assert "max_search_threads" not in json.loads(config.read_text())
+    store = EdgeVectorStore.open(tmp_path / "edge", DIMENSION)
     await plant(store)
     for merchant in (FJELLVIK, VOLTBAY):
         assert await texts(store, merchant) == [returns(merchant)]
     await store.close()
-    written = json.loads((tmp_path / "edge" / "edge_config.json").read_text())
+    written = json.loads(config.read_text())
     assert written["vectors"]["dense"].get("datatype") in (None, "float32")
+    # Set at each open, on one that was made without it (decision 31).
+    assert written["max_search_threads"] == 1
 
 
 @pytest.mark.parametrize(
