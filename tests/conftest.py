@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import gc
-import os
-import shutil
-import tempfile
-from pathlib import Path
 
-import psutil
 import pytest
 from hypothesis import settings
+
+from tests.memory import keep_files_in_memory
 
 # The store contract's assertions explain themselves, as those of test modules do.
 pytest.register_assert_rewrite("rag.testing")
@@ -19,25 +16,7 @@ pytest.register_assert_rewrite("rag.testing")
 settings.register_profile("bulkhead", deadline=None)
 settings.load_profile("bulkhead")
 
-_MEMORY = Path("/dev/shm")
-# Whole runs have written 5 GB at a time.
-_ROOM = 8 << 30
-
-
-def _keep_files_in_memory() -> None:
-    """Temporary folders are in memory where there is room. Stores, databases and logs wait for the
-    disk at each write (a store is made in .7 s, and here in .04), and what is killed in a test is a
-    process and never the machine."""
-    if "TMPDIR" in os.environ or not os.access(_MEMORY, os.W_OK):
-        return
-    if shutil.disk_usage(_MEMORY).free < _ROOM or psutil.virtual_memory().available < 2 * _ROOM:
-        return
-    # For the processes that tests start, too.
-    os.environ["TMPDIR"] = str(_MEMORY)
-    tempfile.tempdir = None
-
-
-_keep_files_in_memory()
+keep_files_in_memory()
 
 # Each takes a minute to make, so the tests that share one run in one process.
 _SHARED = ("local_engine", "changed_engine", "gateway")

@@ -18,7 +18,7 @@ class Hidden:
     """One condition a document at most, in memory: at open, `settle` comes before any read.
 
     staged: tenants of which a point may be staged. A tenant of none has no need of the condition
-    that keeps them out, which is a quarter of a large tenant's search.
+    that keeps them out, which is up to a quarter of a large tenant's search.
     """
 
     def __init__(self, staged: Iterable[TenantId] = ()) -> None:
