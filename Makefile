@@ -12,7 +12,7 @@ help: ## list the targets
 
 $(STAMP):
 	@command -v $(PYTHON) >/dev/null || { echo "Bulkhead needs Python 3.11: install it, or name it with 'make PYTHON=/path/to/python3.11'."; exit 1; }
-	@echo "Installing into $(VENV) (about two minutes the first time) ..."
+	@echo "Installing into $(VENV) (about a minute the first time) ..."
 	@$(PYTHON) -m serving.cli.bootstrap $(VENV)
 	@rm -f $(VENV)/.installed-* && touch $@
 

@@ -44,7 +44,7 @@ def requests(device: pins.Device) -> list[list[str]]:
     return [
         ["-c", str(LOCK), str(_REPOSITORY)],
         [*TOOLS],
-        *(arguments for _, arguments in pins.steps(device)),
+        *(step.arguments for step in pins.steps(device)),
         ["--no-deps", pins.MODEL],
     ]
 

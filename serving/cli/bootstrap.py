@@ -10,6 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from serving.engine.packages import install
 from serving.engine.steps import StepFailedError, run_step
 
 _PYTHON = (3, 11)
@@ -42,9 +43,8 @@ def _make(folder: Path) -> None:
             [sys.executable, "-m", "venv", "--clear", str(folder)],
             log,
         )
-    pip = [str(python), "-m", "pip", "install", "--disable-pip-version-check"]
-    run_step("Installing the libraries", [*pip, "-c", _LOCK, "-e", ".[dev]"], log)
-    run_step("Installing what benchmarks need", [*pip, "--no-deps", "-r", _BENCH], log)
+    install("Installing the libraries", python, ["-c", _LOCK, "-e", ".[dev]"], log)
+    install("Installing what benchmarks need", python, ["--no-deps", "-r", _BENCH], log)
     log.unlink()
 
 

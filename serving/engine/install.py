@@ -19,9 +19,9 @@ from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from serving.engine import pins
-from serving.engine.pins import Device
-from serving.engine.steps import StepFailedError, run_step
+from serving.engine import packages, pins
+from serving.engine.pins import Device, Step
+from serving.engine.steps import StepFailedError
 
 Progress = Callable[[str], None]
 
@@ -58,10 +58,10 @@ def install(folder: Path, device: Device, log: Path, progress: Progress) -> None
         (folder / _STAMP).unlink(missing_ok=True)
         progress("engine: making its environment")
         venv.create(folder, with_pip=True)
-        for title, arguments in _steps(device):
-            progress(f"engine: installing {title}")
-            pip = [str(python(folder)), "-m", "pip", "install", "--disable-pip-version-check"]
-            run_step(f"Installing {title}", [*pip, *arguments], log)
+        for step in _steps(device):
+            progress(f"engine: installing {step.title}")
+            by = packages.install_by_pip if step.by_pip else packages.install
+            by(f"Installing {step.title}", python(folder), step.arguments, log)
         # Written last: an environment cut short is never taken for a whole one.
         (folder / _STAMP).write_text(_digest(device))
 
@@ -71,8 +71,8 @@ def python(folder: Path) -> Path:
     return folder.absolute() / "bin" / "python"
 
 
-def _steps(device: Device) -> list[tuple[str, list[str]]]:
-    plugin = ("Bulkhead's plugin", ["--no-deps", *_this_distribution()])
+def _steps(device: Device) -> list[Step]:
+    plugin = Step("Bulkhead's plugin", ["--no-deps", *_this_distribution()])
     return [*pins.steps(device), plugin]
 
 

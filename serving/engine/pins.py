@@ -7,7 +7,7 @@ from __future__ import annotations
 import hashlib
 import json
 from importlib.resources import files
-from typing import Literal
+from typing import Literal, NamedTuple
 
 Device = Literal["cpu", "cuda"]
 
@@ -25,18 +25,30 @@ _CUDA_TRAINING = ("peft==0.21.2", "accelerate==1.15.0")
 _RECIPES = ("cpu-requirements.txt", "cpu-constraints.txt")
 
 
-def steps(device: Device) -> list[tuple[str, list[str]]]:
-    """What is installed, in this order: a title, and what `pip install` gets, or `pip wheel`."""
+class Step(NamedTuple):
+    """A step of the installation.
+
+    arguments: what `pip install` gets, or `pip wheel`.
+    by_pip: another installer might take another build of it.
+    """
+
+    title: str
+    arguments: list[str]
+    by_pip: bool = False
+
+
+def steps(device: Device) -> list[Step]:
+    """What is installed, in this order."""
     if device == "cuda":
         return [
-            ("SGLang for CUDA (several gigabytes)", [SGLANG]),
-            ("PEFT", ["--no-deps", *_CUDA_TRAINING]),
+            Step("SGLang for CUDA (several gigabytes)", [SGLANG], by_pip=True),
+            Step("PEFT", ["--no-deps", *_CUDA_TRAINING], by_pip=True),
         ]
     requirements, constraints = (str(files("serving.engine") / "recipes" / r) for r in _RECIPES)
     return [
-        ("torch (200 MB)", [_CPU_TORCH, "-c", constraints]),
-        ("libraries (700 MB)", ["-r", requirements, "-c", constraints]),
-        ("SGLang", ["--no-deps", *_CPU_WHEELS]),
+        Step("torch (200 MB)", [_CPU_TORCH, "-c", constraints], by_pip=True),
+        Step("libraries (700 MB)", ["-r", requirements, "-c", constraints]),
+        Step("SGLang", ["--no-deps", *_CPU_WHEELS]),
     ]
 
 

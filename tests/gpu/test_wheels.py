@@ -63,12 +63,12 @@ def _pip(folder: Path, *arguments: str) -> int:
 def _found(folder: Path, step: int) -> bool:
     """Whether pip finds all that a step of the engine's installation for CUDA asks for."""
     dry = ("install", "--dry-run", "--ignore-installed", "--quiet")
-    return _pip(folder, *dry, *install._steps("cuda")[step][1]) == 0
+    return _pip(folder, *dry, *install._steps("cuda")[step].arguments) == 0
 
 
 def test_an_installation_for_cuda_finds_all_of_it_in_the_folder(collected: Path) -> None:
     *steps, plugin = install._steps("cuda")
-    assert plugin[1][0] == "--no-deps"
+    assert plugin.arguments[0] == "--no-deps"
     assert all(_found(collected, step) for step in range(len(steps)))
     # What is asked for beside SGLang was once in no folder.
     next(collected.glob("peft-*.whl")).unlink()
