@@ -8,6 +8,7 @@ import pytest
 from hypothesis import settings
 
 from tests.memory import keep_files_in_memory
+from tests.once import read_once
 
 # The store contract's assertions explain themselves, as those of test modules do.
 pytest.register_assert_rewrite("rag.testing")
@@ -17,6 +18,7 @@ settings.register_profile("bulkhead", deadline=None)
 settings.load_profile("bulkhead")
 
 keep_files_in_memory()
+read_once()
 
 # Each takes a minute to make, so the tests that share one run in one process.
 _SHARED = ("local_engine", "changed_engine", "gateway")

@@ -9,8 +9,10 @@ import subprocess
 import tempfile
 from collections.abc import Generator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+
+from tests.databases import migrate
 
 _WAIT_SECONDS = "60"
 
@@ -22,12 +24,20 @@ class Postgres:
     binaries: Path
     socket_folder: Path
     account: str
+    _migrated: list[str] = field(default_factory=list)
 
-    def fresh(self, name: str) -> str:
+    def fresh(self, name: str, *options: str) -> str:
         """SQLAlchemy's URL of a new, empty database of this name."""
-        connect = ("-h", str(self.socket_folder), "-U", "bulkhead")
+        connect = ("-h", str(self.socket_folder), "-U", "bulkhead", *options)
         _run(self.account, [str(self.binaries / "createdb"), *connect, name])
         return f"postgresql+asyncpg://bulkhead@/{name}?host={self.socket_folder}"
+
+    def migrated(self, name: str) -> str:
+        """The same of the newest schema."""
+        if not self._migrated:
+            migrate(self.fresh("migrated"))
+            self._migrated.append("migrated")
+        return self.fresh(name, "-T", *self._migrated)
 
 
 def binaries() -> Path | None:

@@ -30,6 +30,7 @@ from serving.control.tenant_keys import TenantKeys
 from serving.control.tenants import TenantRegistry
 from serving.key_wrapping import KeyFile
 from tests.adapters.files import BASE, write
+from tests.databases import fresh_database
 
 OPERATOR = operator_for_tests()
 FJELLVIK, VOLTBAY = tenant_for_tests("fjellvik"), tenant_for_tests("voltbay")
@@ -106,7 +107,7 @@ def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 @pytest.fixture
 async def shop(store_url: str, tmp_path: Path) -> AsyncGenerator[Shop, None]:
-    database = await Database.open(f"sqlite+aiosqlite:///{tmp_path}/data/bulkhead.db")
+    database = await fresh_database(tmp_path / "data/bulkhead.db")
     for ctx in (FJELLVIK, VOLTBAY):
         await TenantRegistry(database).add(OPERATOR, ctx.tenant_id, "business")
     yield make_shop(database, store_url, tmp_path)

@@ -37,7 +37,6 @@ from rag.errors import DocumentNotFoundError
 from rag.filters import Where
 from rag.retrieval.follow_up import Question
 from serving.control.authentication import ApiKeyAuthenticator
-from serving.control.database import Database
 from serving.control.tenants import TenantRegistry
 from serving.control.usage import TenantLedger, UsageLedger
 from serving.engine.client import EngineClient
@@ -46,6 +45,7 @@ from serving.gateway.app import create_app
 from serving.gateway.chat import ChatService
 from serving.gateway.chat_parts import ChatOptions, ChatParts
 from serving.gateway.ports import Retrieval
+from tests.databases import fresh_database
 from tests.gateway.fakes import (
     Files,
     Guard,
@@ -193,7 +193,7 @@ async def gateway(
     one_vault: bool = False,
 ) -> AsyncGenerator[tuple[ASGIApp, Sequence[Account]], None]:
     """The application, and an account of each of two tenants."""
-    database = await Database.open(f"sqlite+aiosqlite:///{folder}/bulkhead.db")
+    database = await fresh_database(folder / "bulkhead.db")
     ledger = (OneForAllLedger if one_ledger else UsageLedger)(database)
     ledger.start()
     async with PrefixEngine(salted=salted).serving() as url:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from serving.control.database import Database
+from tests.databases import put_migrated, url_of
 from tests.postgres import Postgres, binaries, running
 
 _numbers = itertools.count()
@@ -26,9 +27,11 @@ def postgres() -> Iterator[Postgres]:
 @pytest.fixture(params=["sqlite", "postgresql"])
 def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     if request.param == "sqlite":
-        return f"sqlite+aiosqlite:///{tmp_path}/data/bulkhead.db"
+        path = tmp_path / "data" / "bulkhead.db"
+        put_migrated(path)
+        return url_of(path)
     postgres: Postgres = request.getfixturevalue("postgres")
-    return postgres.fresh(f"test_{next(_numbers)}")
+    return postgres.migrated(f"test_{next(_numbers)}")
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ from serving.control.tables import UsageRow
 from serving.control.usage import UsageLedger, UsageTotals
 from serving.engine_plugin.stopwatch import Cost
 from serving.metering.usage import UsageRecord
+from tests.databases import fresh_database
 
 FJELLVIK, VOLTBAY = tenant_for_tests("fjellvik"), tenant_for_tests("voltbay")
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
@@ -84,7 +85,7 @@ async def test_what_lies_before_the_period_does_not_count(ledger: UsageLedger) -
 
 
 async def test_closing_writes_what_still_waits(tmp_path: Path) -> None:
-    database = await Database.open(f"sqlite+aiosqlite:///{tmp_path}/bulkhead.db")
+    database = await fresh_database(tmp_path / "bulkhead.db")
     ledger = UsageLedger(database)
     ledger.start()
     for number in range(500):

@@ -29,7 +29,6 @@ from serving.adapters.names import Reference
 from serving.adapters.ports import AdapterRecord
 from serving.adapters.residency import Residency, ResidencyParts
 from serving.adapters.weights import WEIGHTS_FILE
-from serving.control.database import Database
 from serving.control.tenants import TenantRegistry
 from serving.engine.client import EngineClient, Job, TokenUsage
 from serving.engine.local import LocalEngine
@@ -40,6 +39,7 @@ from tests.adapters.conftest import FJELLVIK, OPERATOR, VOLTBAY, Shop, make_shop
 from tests.adapters.engine_contract import LoraEngineContract
 from tests.adapters.files import BASE, config, tensors, write
 from tests.adapters.rig import Bill
+from tests.databases import fresh_database
 from tests.engine.conftest import ROOM
 from tests.memory import memory_root
 
@@ -77,7 +77,7 @@ class Platform:
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def platform(local_engine: LocalEngine, tmp_path: Path) -> AsyncGenerator[Platform, None]:
-    database = await Database.open(f"sqlite+aiosqlite:///{tmp_path}/data/bulkhead.db")
+    database = await fresh_database(tmp_path / "data/bulkhead.db")
     for ctx in (FJELLVIK, VOLTBAY):
         await TenantRegistry(database).add(OPERATOR, ctx.tenant_id, "business")
     shop = make_shop(database, str(tmp_path / "store"), tmp_path)

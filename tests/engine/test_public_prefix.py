@@ -14,7 +14,6 @@ import pytest_asyncio
 from isolation.errors import UnmintedContextError
 from isolation.testing.contexts import operator_for_tests, tenant_for_tests
 from rag.prompt import Message, lay_out
-from serving.control.database import Database
 from serving.control.public_prefixes import PublicPrefixRecords, SharedText
 from serving.embedded.public_prefixes import PublicPrefixes
 from serving.engine.client import EngineClient
@@ -24,6 +23,7 @@ from serving.engine_plugin.identity import PUBLIC_NAMESPACE
 from serving.errors import PublicPrefixRefusedError
 from serving.gateway.prompt_form import PromptForm
 from serving.gateway.shared_beginning import shared_beginning
+from tests.databases import fresh_database
 from tests.engine.wire import Wire, new_namespace
 
 pytestmark = [pytest.mark.engine, pytest.mark.asyncio(loop_scope="session")]
@@ -58,7 +58,7 @@ async def prefixes(
 ) -> AsyncGenerator[PublicPrefixes, None]:
     """As a gateway has them. Nothing is public in the engine before and after."""
     await EnginePublic(engine).flush(OPERATOR)
-    database = await Database.open(f"sqlite+aiosqlite:///{tmp_path}/bulkhead.db")
+    database = await fresh_database(tmp_path / "bulkhead.db")
     yield PublicPrefixes(PublicPrefixRecords(database), lambda: engine, lambda: tokens)
     await database.close()
     await EnginePublic(engine).flush(OPERATOR)

@@ -16,7 +16,6 @@ from isolation.context import TenantContext
 from isolation.namespaces import Namespace
 from isolation.testing.contexts import operator_for_tests, tenant_for_tests
 from serving.cli.engine import worker_of
-from serving.control.database import Database
 from serving.control.public_prefixes import PublicPrefixRecords, SharedText
 from serving.embedded.public_prefixes import PublicPrefixes, keeping
 from serving.engine.client import EngineClient, Job, TokenUsage
@@ -27,6 +26,7 @@ from serving.engine.tokens import TokenizerCounter
 from serving.errors import EngineUnavailableError
 from serving.settings import Settings
 from serving.supervision.process import Command, GuardedProcess
+from tests.databases import fresh_database
 from tests.engine.wire import Wire
 from tests.signing import signer_for_tests
 
@@ -128,7 +128,7 @@ async def test_a_worker_whose_plugin_is_not_loaded_does_not_start(
 async def test_a_killed_worker_is_started_again_and_probed_again_and_has_what_is_public_again(
     local_engine: LocalEngine, tiny_model: Path, tmp_path: Path
 ) -> None:
-    database = await Database.open(f"sqlite+aiosqlite:///{tmp_path}/bulkhead.db")
+    database = await fresh_database(tmp_path / "bulkhead.db")
     tokens = TokenizerCounter(tiny_model)
     public = PublicPrefixes(PublicPrefixRecords(database), local_engine.client, lambda: tokens)
     assert (await public.publish(OPERATOR, "house", SharedText())).state == "published"

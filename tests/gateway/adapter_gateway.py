@@ -40,6 +40,7 @@ from serving.rollout.trials import TrialParts, Trials
 from serving.scheduler.queue import FairQueue
 from tests.adapters.conftest import FJELLVIK, OPERATOR, VOLTBAY, make_shop
 from tests.adapters.files import write
+from tests.databases import fresh_database
 from tests.gateway.fakes import Files, Ledger, Limiter, Search, runtime
 from tests.memory import memory_root
 from tests.signing import signer_for_tests
@@ -104,7 +105,7 @@ async def adapter_gateway(
 ) -> AsyncGenerator[Gateway, None]:
     """rollouts: whether chats take part in them; the routes are there in any case. masked: False
     where the operator switched masking off; the tenants' policies are the database's then."""
-    database = await Database.open(f"sqlite+aiosqlite:///{tmp_path}/data/bulkhead.db")
+    database = await fresh_database(tmp_path / "data/bulkhead.db")
     for ctx in (FJELLVIK, VOLTBAY):
         await TenantRegistry(database).add(OPERATOR, ctx.tenant_id, "business")
     shop = make_shop(database, str(tmp_path / "store"), tmp_path)

@@ -13,12 +13,12 @@ import pytest
 from isolation.masking.findings import Finding
 from isolation.masking.masker import Masker
 from isolation.testing.contexts import operator_for_tests, tenant_for_tests
-from serving.control.database import Database
 from serving.control.policies import PolicyRegistry
 from serving.control.tenants import TenantRegistry
 from serving.engine.client import EngineClient
 from serving.gateway.app import create_app
 from serving.gateway.chat import ChatService
+from tests.databases import fresh_database
 from tests.gateway.fakes import plain_runtime
 from tests.signing import signer_for_tests
 from tests.stub_engine import StubEngine
@@ -42,7 +42,7 @@ def engine() -> StubEngine:
 
 @pytest.fixture
 async def client(tmp_path: Path, engine: StubEngine) -> AsyncGenerator[httpx.AsyncClient, None]:
-    database = await Database.open(f"sqlite+aiosqlite:///{tmp_path}/bulkhead.db")
+    database = await fresh_database(tmp_path / "bulkhead.db")
     registry, policies = TenantRegistry(database), PolicyRegistry(database)
     for name in ("fjellvik", "voltbay"):
         await registry.add(operator_for_tests(), tenant_for_tests(name).tenant_id, "business")

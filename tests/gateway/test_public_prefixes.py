@@ -13,13 +13,13 @@ import structlog
 
 from isolation.testing.contexts import operator_for_tests
 from rag.prompt import SYSTEM_TEXT
-from serving.control.database import Database
 from serving.control.public_prefixes import PublicPrefixRecords
 from serving.embedded.public_prefixes import PublicPrefixes, keeping
 from serving.engine.client import EngineClient
 from serving.engine.tokens import ByteCounter
 from serving.errors import EngineUnavailableError
 from serving.gateway.app import create_app
+from tests.databases import fresh_database
 from tests.gateway.fakes import plain_runtime
 from tests.signing import signer_for_tests
 from tests.stub_engine import StubEngine
@@ -49,7 +49,7 @@ class Platform:
 
 @pytest.fixture
 async def platform(tmp_path: Path) -> AsyncGenerator[Platform, None]:
-    database = await Database.open(f"sqlite+aiosqlite:///{tmp_path}/bulkhead.db")
+    database = await fresh_database(tmp_path / "bulkhead.db")
     stub = StubEngine()
     async with stub.serving() as url:
         upstream = EngineClient(url, model="m", api_key="k", signer=signer_for_tests())

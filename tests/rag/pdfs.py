@@ -24,7 +24,7 @@ def pdf(*pages: Sequence[str]) -> bytes:
 def stream(content: bytes, *, deflated: bool = False) -> bytes:
     kind = b""
     if deflated:
-        content, kind = zlib.compress(content, 9), b" /Filter /FlateDecode"
+        content, kind = zlib.compress(content, 1), b" /Filter /FlateDecode"
     return b"<< /Length %d%s >>\nstream\n%s\nendstream" % (len(content), kind, content)
 
 

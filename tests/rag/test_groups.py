@@ -24,6 +24,7 @@ from serving.control.authentication import ApiKeyAuthenticator
 from serving.control.catalog import SqlDocumentCatalog
 from serving.control.database import Database
 from serving.control.tenants import TenantRegistry
+from tests.databases import fresh_database
 from tests.gateway.fakes import Embedder
 
 OWNER = tenant_for_tests("fjellvik")
@@ -62,7 +63,7 @@ class Knowledge:
 
 @pytest.fixture
 async def knowledge(tmp_path: Path) -> AsyncGenerator[Knowledge, None]:
-    database = await Database.open(f"sqlite+aiosqlite:///{tmp_path}/bulkhead.db")
+    database = await fresh_database(tmp_path / "bulkhead.db")
     store = EdgeVectorStore.open(tmp_path / "vectors", 2)
     ingestor = Ingestor(store, SqlDocumentCatalog(database), Embedder())
     registry = TenantRegistry(database)

@@ -6,7 +6,7 @@ import asyncio
 import itertools
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
@@ -62,23 +62,24 @@ async def test_a_file_is_read_in_another_process(files: Files) -> None:
     assert await files.text_of("a.md", b"# Returns\n\n30 days") == "# Returns\n\n30 days"
 
 
-BOMBS = {
-    "nested.html": b"<div>" * 1_000_000,
-    "paragraphs.html": b"<p>" * 1_000_000 + b"x",
-    "field.csv": b"a,b\n1," + b"x" * 5_000_000,
-    "cells.csv": b"a,b\n" + b"1,2\n" * 300_000,
-    "matter.md": b"---\n" + b"a: b\n" * 20_000 + b"---\ntext",
-    "long.txt": b"a line of text\n" * 2_100_000,
-    "pages.pdf": pdfs.pdf(*([["one page"]] * 201)),
-    "expanding.pdf": pdfs.expanding(400_000_000),
-    "slow.pdf": pdfs.slow(200, 100_000),
+# Made when they are asked for, and not in each process that collects tests.
+BOMBS: dict[str, Callable[[], bytes]] = {
+    "nested.html": lambda: b"<div>" * 1_000_000,
+    "paragraphs.html": lambda: b"<p>" * 1_000_000 + b"x",
+    "field.csv": lambda: b"a,b\n1," + b"x" * 5_000_000,
+    "cells.csv": lambda: b"a,b\n" + b"1,2\n" * 300_000,
+    "matter.md": lambda: b"---\n" + b"a: b\n" * 20_000 + b"---\ntext",
+    "long.txt": lambda: b"a line of text\n" * 2_100_000,
+    "pages.pdf": lambda: pdfs.pdf(*([["one page"]] * 201)),
+    "expanding.pdf": lambda: pdfs.expanding(400_000_000),
+    "slow.pdf": lambda: pdfs.slow(200, 100_000),
 }
 
 
 @pytest.mark.parametrize("name", BOMBS)
 async def test_what_exceeds_a_limit_is_refused_by_name(files: Files, name: str) -> None:
     with pytest.raises(RequestRefusedError) as caught:
-        await files.text_of(name, BOMBS[name])
+        await files.text_of(name, BOMBS[name]())
     assert caught.value.code == "document_too_large"
     assert caught.value.message.startswith(f"{name}: ")
 
@@ -110,7 +111,7 @@ async def test_a_hundred_thousand_rows_are_read(files: Files) -> None:
 
 async def test_a_bomb_takes_its_own_process_and_no_other(files: Files) -> None:
     good = [files.text_of("good.md", b"# Good") for _ in range(3)]
-    bad = files.text_of("expanding.pdf", BOMBS["expanding.pdf"])
+    bad = files.text_of("expanding.pdf", BOMBS["expanding.pdf"]())
     *texts, refused = await asyncio.gather(*good, bad, return_exceptions=True)
     assert texts == ["# Good"] * 3
     assert isinstance(refused, DocumentTooLargeError)
@@ -132,7 +133,7 @@ async def _forked() -> psutil.Process:
 
 
 async def test_a_parser_that_dies_is_named_and_the_next_file_is_read(files: Files) -> None:
-    dying = asyncio.create_task(files.text_of("slow.pdf", BOMBS["slow.pdf"]))
+    dying = asyncio.create_task(files.text_of("slow.pdf", BOMBS["slow.pdf"]()))
     (await _forked()).kill()
     with pytest.raises(DocumentUnreadableError, match=r"slow\.pdf: its parser died"):
         await dying
@@ -140,7 +141,7 @@ async def test_a_parser_that_dies_is_named_and_the_next_file_is_read(files: File
 
 
 async def test_a_caller_who_gives_up_ends_its_parser(files: Files) -> None:
-    asking = asyncio.create_task(files.text_of("slow.pdf", BOMBS["slow.pdf"]))
+    asking = asyncio.create_task(files.text_of("slow.pdf", BOMBS["slow.pdf"]()))
     parser = await _forked()
     asking.cancel()
     await asyncio.gather(asking, return_exceptions=True)
@@ -173,7 +174,7 @@ def test_every_limit_says_what_it_is() -> None:
 
 def test_without_limits_a_bomb_is_read(tmp_path: Path) -> None:
     """The control: it is the limit that refuses them."""
-    (tmp_path / "cells.csv").write_bytes(BOMBS["cells.csv"])
+    (tmp_path / "cells.csv").write_bytes(BOMBS["cells.csv"]())
     target = tmp_path / "text"
     reading = reader.read_file(tmp_path / "cells.csv", "cells.csv", target, ReadingLimits())
     assert reading.characters == target.stat().st_size == 300_000 * len("a: 1; b: 2\n")

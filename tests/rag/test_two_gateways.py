@@ -30,6 +30,7 @@ from serving.control.deletion import TenantDeletion
 from serving.control.tables import PendingWriteRow
 from serving.control.tenants import TenantRegistry
 from serving.embedded.reconciling import Reconciling
+from tests.databases import fresh_database
 from tests.gateway.fakes import Embedder
 from tests.rag.loopback import faults
 from tests.rag.loopback.server import Loopback, loopback
@@ -69,7 +70,7 @@ class Gateways:
 
 @pytest.fixture
 async def gateways(tmp_path: Path) -> AsyncGenerator[Gateways, None]:
-    database = await Database.open(f"sqlite+aiosqlite:///{tmp_path}/bulkhead.db")
+    database = await fresh_database(tmp_path / "bulkhead.db")
     for ctx in (FJELLVIK, VOLTBAY):
         await TenantRegistry(database).add(OPERATOR, ctx.tenant_id, "business")
     async with loopback() as server:
