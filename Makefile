@@ -5,6 +5,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed-$(shell cat pyproject.toml requirements/gateway.lock 2>/dev/null | sha256sum | cut -c1-16)
 
+# Hundreds of processes begin in a run of the tests: none should compile what another one has.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: help install serve engine format lint types architecture checks tests test clean
 
 help: ## list the targets

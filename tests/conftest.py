@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import gc
+import os
+from contextlib import ExitStack
 
 import pytest
 from hypothesis import settings
 
+from serving.settings import Settings
 from tests.memory import keep_files_in_memory
 from tests.once import read_once
+from tests.zygote.environment import zygote
 
 # The store contract's assertions explain themselves, as those of test modules do.
 pytest.register_assert_rewrite("rag.testing")
@@ -19,6 +23,7 @@ settings.load_profile("bulkhead")
 
 keep_files_in_memory()
 read_once()
+_WHILE_TESTS_RUN = ExitStack()
 
 # Each takes a minute to make, so the tests that share one run in one process.
 _SHARED = ("local_engine", "changed_engine", "gateway")
@@ -26,6 +31,19 @@ _SHARED = ("local_engine", "changed_engine", "gateway")
 _SLOW = ("tests/gpu/", "tests/engine/", "tests/embedded/", "tests/evals/")
 # Their tests share nothing, and some take long.
 _APART = ("tests/embedded/test_commands.py",)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """One zygote for all processes of a run; what they start knows it, too."""
+    if not hasattr(config, "workerinput"):
+        folder = _WHILE_TESTS_RUN.enter_context(zygote(Settings().engine_venv))
+        if folder is not None:
+            os.environ["BULKHEAD_ENGINE_VENV"] = str(folder)
+
+
+def pytest_unconfigure() -> None:
+    """Ends the zygote, and what it forked."""
+    _WHILE_TESTS_RUN.close()
 
 
 @pytest.hookimpl(tryfirst=True)

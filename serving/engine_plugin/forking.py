@@ -1,4 +1,5 @@
-"""On a CPU, SGLang's processes are forks of the first one: each begins with all modules loaded.
+"""On a CPU, SGLang's processes are forks of the first one: each begins with all modules loaded, and
+with the tokenizer.
 
 SGLang spawns them, and each imports everything once more, which takes longer than all else of a
 start. It must on a GPU, since a fork cannot use what CUDA has begun.
@@ -10,7 +11,7 @@ import multiprocessing
 from pathlib import Path
 from typing import Any
 
-from serving.engine_plugin import hooks
+from serving.engine_plugin import hooks, shared_tokenizer
 from serving.engine_plugin.cpu import on_cpu
 
 _SETTLED = "sglang.srt.entrypoints.engine._set_envs_and_config"
@@ -18,17 +19,19 @@ _THREADS = Path("/proc/self/task")
 
 
 def register() -> None:
-    """Register the hook, where the engine runs on a CPU.
+    """Register the hooks, where the engine runs on a CPU.
 
     Raises:
         MissingTargetError: this SGLang lacks the place.
     """
     if on_cpu():
+        shared_tokenizer.register()
         hooks.around(_SETTLED, ("server_args",), _settled)
 
 
 def _settled(original: hooks.Hook, *args: Any, **options: Any) -> Any:
     result = original(*args, **options)
+    shared_tokenizer.load(args[0] if args else options["server_args"])
     if _is_alone():
         multiprocessing.set_start_method("fork", force=True)  # SGLang has just said "spawn"
     return result

@@ -26,6 +26,7 @@ from serving.engine.launch import free_port
 from serving.settings import Settings
 from tests.collector import Collector, collector
 from tests.embedded.forks import Forked, bulkhead
+from tests.zygote.environment import real_engine
 
 BULKHEAD = Path(sys.executable).with_name("bulkhead")
 MERCHANTS = Path(__file__).parents[2] / "examples" / "merchants"
@@ -125,8 +126,9 @@ def tiny_model() -> Path:
 def gateway(
     tiny_model: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Generator[Gateway, None, None]:
-    """The demo, ready."""
-    gateway = gateway_in(tmp_path_factory.mktemp("demo"), model_path=str(tiny_model))
+    """The demo, ready; its engine's start is a real one."""
+    settings = {"model_path": str(tiny_model), "engine_venv": str(real_engine())}
+    gateway = gateway_in(tmp_path_factory.mktemp("demo"), **settings)
     with collector() as gateway.collector:
         traces = f"http://127.0.0.1:{gateway.collector.server_port}"
         gateway.environment |= {

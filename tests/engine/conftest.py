@@ -23,6 +23,7 @@ from serving.engine.local import LocalEngine
 from serving.settings import Settings
 from serving.supervision.process import Command
 from tests.signing import signer_for_tests
+from tests.zygote.environment import real_engine
 
 
 @pytest.fixture(scope="session")
@@ -42,7 +43,8 @@ async def local_engine(
     tiny_model: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncGenerator[LocalEngine, None]:
     folder = tmp_path_factory.mktemp("engine")
-    worker = replace(worker_of(Settings(), tiny_model), lora=Lora(rank=16, batch=ROOM, loaded=ROOM))
+    lora = Lora(rank=16, batch=ROOM, loaded=ROOM)
+    worker = replace(worker_of(Settings(), tiny_model), engine=real_engine(), lora=lora)
     probe_tenant = tenant_for_tests("platform-probe")
     engine = LocalEngine(
         worker, "base", folder, probe_tenant, signer=signer_for_tests(), on_refused=pytest.fail

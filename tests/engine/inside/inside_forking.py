@@ -7,10 +7,11 @@ import os
 import threading
 from collections.abc import Generator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from serving.engine_plugin import forking, identity
+from serving.engine_plugin import forking, identity, shared_tokenizer
 
 
 @pytest.fixture(autouse=True)
@@ -20,7 +21,10 @@ def start_method() -> Generator[None, None, None]:
     multiprocessing.set_start_method(before, force=True)
 
 
-def _spawns(server_args: None) -> str:
+NO_TOKENIZER = SimpleNamespace(skip_tokenizer_init=True)
+
+
+def _spawns(server_args: SimpleNamespace) -> str:
     multiprocessing.set_start_method("spawn", force=True)
     return "settled"
 
@@ -32,7 +36,7 @@ def test_a_process_with_one_thread_is_forked(
     for number in range(threads):
         (tmp_path / str(number)).touch()
     monkeypatch.setattr(forking, "_THREADS", tmp_path)
-    assert forking._settled(_spawns, None) == "settled"
+    assert forking._settled(_spawns, NO_TOKENIZER) == "settled"
     assert multiprocessing.get_start_method() == method
 
 
@@ -43,6 +47,23 @@ def test_threads_are_counted() -> None:
     assert not forking._is_alone()
     event.set()
     thread.join()
+
+
+def test_the_tokenizer_is_loaded_once_for_the_same_arguments(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(shared_tokenizer, "_loaded", {})
+    calls: list[str] = []
+
+    def load(name: str, **options: str) -> object:
+        calls.append(name)
+        return object()
+
+    first = shared_tokenizer.once(load, "a", mode="auto", revision="1")
+    assert shared_tokenizer.once(load, "a", revision="1", mode="auto") is first
+    assert shared_tokenizer.once(load, "a", mode="auto", revision="2") is not first
+    assert shared_tokenizer.once(load, "b", mode="auto", revision="1") is not first
+    assert calls == ["a", "a", "b"]
 
 
 def test_a_fork_cannot_sign_for_the_worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

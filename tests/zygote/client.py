@@ -1,0 +1,52 @@
+"""Stands where the engine's Python stands: asks the zygote for a fork, or becomes the real one.
+
+Run as `ZYGOTE/bin/python`. What is not one of the engine's workers goes to the real interpreter,
+and so does whatever the zygote declines. A fork has this process's standard streams and gets its
+signals; it is killed when this process ends, however that ends.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import sys
+from pathlib import Path
+from typing import NoReturn
+
+_FORKED = ("serving.engine_plugin.worker", "serving.engine_plugin.stock_worker")
+_STREAMS = [0, 1, 2]
+
+
+def main(arguments: list[str]) -> int:
+    """The exit status of what was asked for."""
+    folder = Path(__file__).resolve().parent
+    settings = json.loads((folder / "zygote.json").read_text())
+    if len(arguments) < 2 or arguments[0] != "-m" or arguments[1] not in _FORKED:
+        _become(settings["python"], arguments)
+    with socket.socket(socket.AF_UNIX) as zygote:
+        try:
+            zygote.connect(settings["socket"])
+        except OSError:
+            _become(settings["python"], arguments)
+        asked = json.dumps([arguments[1:], dict(os.environ), str(Path.cwd())]).encode()
+        socket.send_fds(zygote, [len(asked).to_bytes(4, "big")], _STREAMS)
+        zygote.sendall(asked)
+        # Before it is forked, and it is forked before this is told.
+        signal.signal(signal.SIGTERM, lambda *_: zygote.send(b"T"))
+        if zygote.recv(1) != b"F":
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            _become(settings["python"], arguments)
+        status = b""
+        while not status:
+            status = zygote.recv(1)
+    return status[0]
+
+
+def _become(python: str, arguments: list[str]) -> NoReturn:
+    os.execv(python, [python, *arguments])
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

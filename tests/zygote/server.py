@@ -1,0 +1,187 @@
+"""`python server.py LISTENING`: forks the engine's workers from a process that has SGLang loaded.
+
+Runs in the engine's environment and loads nothing before it is asked for the first time. Ends when
+its standard input does, and its forks with it. A fork has the environment that was asked for;
+whoever asks for one that would have SGLang loaded otherwise is declined.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import runpy
+import select
+import signal
+import socket
+import sys
+import traceback
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, NoReturn
+
+_LOADED = (
+    "sglang.launch_server",
+    "sglang.srt.entrypoints.http_server",
+    "sglang.srt.managers.scheduler",
+    "sglang.srt.managers.detokenizer_manager",
+    "sglang.srt.model_executor.model_runner",
+    "cryptography.hazmat.primitives.asymmetric.ed25519",
+)
+# What no module of SGLang's or ours reads while it is loaded.
+_FREE = {
+    *("PATH", "HOME", "TMPDIR", "LANG"),
+    *("BULKHEAD_ENGINE_KERNELS", "BULKHEAD_ENGINE_SHARED_CHUNK", "BULKHEAD_ENGINE_SCRUB_ADAPTERS"),
+}
+# What every worker has, and all that it has beside that.
+_READ = {
+    *("BULKHEAD_ENGINE_DEVICE", "HF_HUB_OFFLINE", "OMP_NUM_THREADS", "SGLANG_PLATFORM"),
+    *("SGLANG_EXTERNAL_MODEL_PACKAGE", "SGLANG_TIMEOUT_KEEP_ALIVE"),
+}
+_LEASH = 0
+
+
+class Zygote:
+    """Serves one request after the other; waits for its forks meanwhile."""
+
+    def __init__(self, listening: socket.socket) -> None:
+        self._listening = listening
+        self._loaded: dict[str, str] | None = None
+        self._forks: dict[int, socket.socket] = {}
+        self._wakeups, writing = os.pipe()
+        os.set_blocking(writing, False)
+        signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+
+    def serve(self) -> None:
+        """Until the leash is let go."""
+        while True:
+            pids = {sock.fileno(): pid for pid, sock in self._forks.items()}
+            ready, _, _ = select.select([_LEASH, self._wakeups, self._listening, *pids], [], [])
+            if _LEASH in ready:
+                for pid in self._forks:
+                    _kill(pid, signal.SIGKILL)
+                return
+            for number in pids.keys() & set(ready):
+                self._told(pids[number])
+            if self._wakeups in ready:
+                os.read(self._wakeups, 512)
+                self._reap()
+            if self._listening in ready:
+                self._answer(self._listening.accept()[0])
+
+    def _told(self, pid: int) -> None:
+        """Whoever asked passes a SIGTERM on, or is gone."""
+        said = b""
+        with suppress(OSError):
+            said = self._forks[pid].recv(1)
+        _kill(pid, signal.SIGTERM if said == b"T" else signal.SIGKILL)
+        if not said:
+            self._forks.pop(pid).close()
+
+    def _reap(self) -> None:
+        with suppress(ChildProcessError):
+            while (ended := os.waitpid(-1, os.WNOHANG))[0]:
+                _kill(ended[0], signal.SIGKILL)  # what it left
+                if (asking := self._forks.pop(ended[0], None)) is not None:
+                    code = os.waitstatus_to_exitcode(ended[1])
+                    with asking, suppress(OSError):
+                        asking.send(bytes([code if code >= 0 else 128 - code]))
+
+    def _answer(self, asking: socket.socket) -> None:
+        length, streams, _, _ = socket.recv_fds(asking, 4, 3)
+        command, environment, folder = json.loads(_read(asking, int.from_bytes(length, "big")))
+        if self._takes(environment, command):
+            pid = os.fork()
+            if pid == 0:
+                for other in (self._listening, asking, *self._forks.values()):
+                    other.close()
+                _become(command, environment, folder, streams)
+            self._forks[pid] = asking
+            asking.send(b"F")
+        else:
+            with asking, suppress(OSError):
+                asking.send(b"N")
+        for number in streams:
+            os.close(number)
+
+    def _takes(self, environment: dict[str, str], command: list[str]) -> bool:
+        wanted = {name: value for name, value in environment.items() if name not in _FREE}
+        if wanted.keys() != _READ:
+            return False
+        if self._loaded is None:
+            self._loaded = wanted
+            os.environ.clear()
+            os.environ.update(environment)
+            _load(Path(command[1]))
+        return self._loaded == wanted
+
+
+def _become(
+    command: list[str], environment: dict[str, str], folder: str, streams: list[int]
+) -> NoReturn:
+    code: Any = 1
+    try:
+        os.setsid()
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        for number, stream in enumerate(streams):
+            os.dup2(stream, number)
+            os.close(stream)
+        os.environ.clear()
+        os.environ.update(environment)
+        os.chdir(folder)
+        sys.argv = command
+        runpy.run_module(command[0], run_name="__main__", alter_sys=True)
+        code = 0
+    except SystemExit as error:
+        code = error.code or 0
+    except BaseException:
+        traceback.print_exc()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code if isinstance(code, int) else 1)
+
+
+def _load(config: Path) -> None:
+    # As a worker does before it loads SGLang.
+    gc.disable()
+    from serving.engine_plugin import shared_tokenizer
+    from serving.engine_plugin.cpu import allow_torchvision_without_cuda
+
+    allow_torchvision_without_cuda()
+    for name in _LOADED:
+        __import__(name)
+    # Of the first one's model: it is that of nearly all tests.
+    arguments = json.loads(config.read_text())["arguments"]
+    loader = sys.modules["sglang.srt.utils.hf_transformers.tokenizer"].get_tokenizer
+    shared_tokenizer.once(
+        loader,
+        arguments[arguments.index("--model-path") + 1],
+        tokenizer_mode="auto",
+        trust_remote_code=False,
+        revision=None,
+        tokenizer_backend="huggingface",
+    )
+    gc.freeze()
+    gc.enable()
+
+
+def _kill(pid: int, number: signal.Signals) -> None:
+    """The whole of its session's first process group: SGLang's processes stay in it."""
+    with suppress(ProcessLookupError):
+        os.killpg(pid, number)
+
+
+def _read(asking: socket.socket, length: int) -> bytes:
+    found = b""
+    while len(found) < length:
+        part = asking.recv(length - len(found))
+        if not part:
+            raise EOFError
+        found += part
+    return found
+
+
+if __name__ == "__main__":
+    Zygote(socket.socket(fileno=int(sys.argv[1]))).serve()
