@@ -32,12 +32,15 @@ _LOADED = (
 _FREE = {
     *("PATH", "HOME", "TMPDIR", "LANG"),
     *("BULKHEAD_ENGINE_KERNELS", "BULKHEAD_ENGINE_SHARED_CHUNK", "BULKHEAD_ENGINE_SCRUB_ADAPTERS"),
+    "SGLANG_ENABLE_REQUEST_HEADER_OVERRIDES",
 }
 # What every worker has, and all that it has beside that.
 _READ = {
     *("BULKHEAD_ENGINE_DEVICE", "HF_HUB_OFFLINE", "OMP_NUM_THREADS", "SGLANG_PLATFORM"),
     *("SGLANG_EXTERNAL_MODEL_PACKAGE", "SGLANG_TIMEOUT_KEEP_ALIVE"),
 }
+# What SGLang reads while it is loaded and tests set otherwise: put right in the fork.
+_PUT_RIGHT = {"SGLANG_TEST_RETRACT": ("sglang.srt.managers.scheduler", "TEST_RETRACT")}
 _LEASH = 0
 
 
@@ -106,7 +109,11 @@ class Zygote:
             os.close(number)
 
     def _takes(self, environment: dict[str, str], command: list[str]) -> bool:
-        wanted = {name: value for name, value in environment.items() if name not in _FREE}
+        wanted = {
+            name: value
+            for name, value in environment.items()
+            if name not in _FREE | _PUT_RIGHT.keys()
+        }
         if wanted.keys() != _READ:
             return False
         if self._loaded is None:
@@ -131,6 +138,8 @@ def _become(
         os.environ.clear()
         os.environ.update(environment)
         os.chdir(folder)
+        for name, (module, constant) in _PUT_RIGHT.items():
+            setattr(sys.modules[module], constant, name in environment)
         sys.argv = command
         runpy.run_module(command[0], run_name="__main__", alter_sys=True)
         code = 0
