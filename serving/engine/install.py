@@ -62,6 +62,8 @@ def install(folder: Path, device: Device, log: Path, progress: Progress) -> None
             progress(f"engine: installing {step.title}")
             by = packages.install_by_pip if step.by_pip else packages.install
             by(f"Installing {step.title}", python(folder), step.arguments, log)
+        progress("engine: compiling what was installed")
+        packages.compile_all(python(folder), log)
         # Written last: an environment cut short is never taken for a whole one.
         (folder / _STAMP).write_text(_digest(device))
 

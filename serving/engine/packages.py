@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import subprocess
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from serving.engine.steps import StepFailedError, run_step
@@ -18,7 +19,7 @@ _LEADS_ELSEWHERE = re.compile(r"\.(index-url|no-index|proxy|trusted-host)=")
 
 
 def install(title: str, python: Path, arguments: Sequence[str], log: Path) -> None:
-    """Install what pip's arguments name into the environment of `python`, compiled.
+    """Install what pip's arguments name into the environment of `python`; `compile_all` follows.
 
     Raises:
         StepFailedError: pip failed.
@@ -33,13 +34,23 @@ def install_by_pip(title: str, python: Path, arguments: Sequence[str], log: Path
     Raises:
         StepFailedError: it failed.
     """
-    pip = [str(python), "-m", "pip", "install", "--disable-pip-version-check"]
+    pip = [str(python), "-m", "pip", "install", "--disable-pip-version-check", "--no-compile"]
     run_step(title, [*pip, *arguments], log)
+
+
+def compile_all(python: Path, log: Path) -> None:
+    """Compile all that was installed, once and on all cores: pip would use one, and a process that
+    may write nothing there would compile each time that it starts."""
+    libraries = python.parents[1] / "lib"
+    command = [str(python), "-m", "compileall", "-q", "-j", "0", str(libraries)]
+    # Some libraries carry files that are of no Python, or of another one.
+    with suppress(StepFailedError):
+        run_step("Compiling", command, log)
 
 
 def _by_uv(title: str, python: Path, arguments: Sequence[str], log: Path) -> bool:
     """Whether it could: pip has the last word, and its failure is the one that is told."""
-    uv = [str(python.with_name("uv")), "pip", "install", "--compile-bytecode"]
+    uv = [str(python.with_name("uv")), "pip", "install"]
     try:
         run_step(title, [*uv, "--python", str(python), *arguments], log)
     except StepFailedError:
