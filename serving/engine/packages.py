@@ -50,7 +50,7 @@ def compile_all(python: Path, log: Path) -> None:
 
 def _by_uv(title: str, python: Path, arguments: Sequence[str], log: Path) -> bool:
     """Whether it could: pip has the last word, and its failure is the one that is told."""
-    uv = [str(python.with_name("uv")), "pip", "install"]
+    uv = [str(python.with_name("uv")), "pip", "install", "--link-mode", "copy"]
     try:
         run_step(title, [*uv, "--python", str(python), *arguments], log)
     except StepFailedError:
