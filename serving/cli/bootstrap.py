@@ -10,7 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from serving.engine.packages import compile_all, install
+from serving.engine.packages import install
 from serving.engine.steps import StepFailedError, run_step
 
 _PYTHON = (3, 11)
@@ -45,7 +45,6 @@ def _make(folder: Path) -> None:
         )
     install("Installing the libraries", python, ["-c", _LOCK, "-e", ".[dev]"], log)
     install("Installing what benchmarks need", python, ["--no-deps", "-r", _BENCH], log)
-    compile_all(python, log)
     log.unlink()
 
 

@@ -21,7 +21,7 @@ from urllib.parse import unquote, urlsplit
 
 from serving.engine import packages, pins
 from serving.engine.pins import Device, Step
-from serving.engine.steps import StepFailedError
+from serving.engine.steps import StepFailedError, run_step
 
 Progress = Callable[[str], None]
 
@@ -60,10 +60,15 @@ def install(folder: Path, device: Device, log: Path, progress: Progress) -> None
         venv.create(folder, with_pip=True)
         for step in _steps(device):
             progress(f"engine: installing {step.title}")
-            by = packages.install_by_pip if step.by_pip else packages.install
-            by(f"Installing {step.title}", python(folder), step.arguments, log)
-        progress("engine: compiling what was installed")
-        packages.compile_all(python(folder), log)
+            what = (f"Installing {step.title}", python(folder), step.arguments, log)
+            if step.by_pip:
+                packages.install_by_pip(*what, compiled=device == "cuda")
+            else:
+                packages.install(*what)
+        if device == "cpu":
+            progress("engine: loading it once")
+            load = [str(python(folder)), "-W", "ignore", "-m", "serving.engine_plugin.loading"]
+            run_step("Loading SGLang", load, log, PYTHONDONTWRITEBYTECODE="")
         # Written last: an environment cut short is never taken for a whole one.
         (folder / _STAMP).write_text(_digest(device))
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 import subprocess
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 
 from serving.engine.steps import StepFailedError, run_step
@@ -19,7 +18,7 @@ _LEADS_ELSEWHERE = re.compile(r"\.(index-url|no-index|proxy|trusted-host)=")
 
 
 def install(title: str, python: Path, arguments: Sequence[str], log: Path) -> None:
-    """Install what pip's arguments name into the environment of `python`; `compile_all` follows.
+    """Install what pip's arguments name into the environment of `python`, and compile none of it.
 
     Raises:
         StepFailedError: pip failed.
@@ -28,24 +27,16 @@ def install(title: str, python: Path, arguments: Sequence[str], log: Path) -> No
         install_by_pip(title, python, arguments, log)
 
 
-def install_by_pip(title: str, python: Path, arguments: Sequence[str], log: Path) -> None:
+def install_by_pip(
+    title: str, python: Path, arguments: Sequence[str], log: Path, *, compiled: bool = False
+) -> None:
     """The same by pip alone: for wheels that lie where only pip looks.
 
     Raises:
         StepFailedError: it failed.
     """
-    pip = [str(python), "-m", "pip", "install", "--disable-pip-version-check", "--no-compile"]
-    run_step(title, [*pip, *arguments], log)
-
-
-def compile_all(python: Path, log: Path) -> None:
-    """Compile all that was installed, once and on all cores: pip would use one, and a process that
-    may write nothing there would compile each time that it starts."""
-    libraries = python.parents[1] / "lib"
-    command = [str(python), "-m", "compileall", "-q", "-j", "0", str(libraries)]
-    # Some libraries carry files that are of no Python, or of another one.
-    with suppress(StepFailedError):
-        run_step("Compiling", command, log)
+    pip = [str(python), "-m", "pip", "install", "--disable-pip-version-check"]
+    run_step(title, [*pip, "--compile" if compiled else "--no-compile", *arguments], log)
 
 
 def _by_uv(title: str, python: Path, arguments: Sequence[str], log: Path) -> bool:

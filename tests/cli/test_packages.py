@@ -95,13 +95,3 @@ def test_where_pip_fails_too_its_failure_is_told(
     commands.failing = ("uv", "pip a")
     with pytest.raises(StepFailedError, match="pip a failed"):
         packages.install("x", python, ["a"], tmp_path / "log")
-
-
-def test_all_is_compiled_once_and_a_file_of_another_python_is_left(
-    commands: Commands, python: Path, tmp_path: Path
-) -> None:
-    commands.failing = (f"pip {python.parents[1] / 'lib'}",)  # compileall's own status
-    packages.compile_all(python, tmp_path / "log")
-    assert commands.ran[0][1:3] == ["-m", "compileall"]
-    packages.install_by_pip("x", python, ["a"], tmp_path / "log")
-    assert "--no-compile" in commands.ran[1]

@@ -20,14 +20,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
-_LOADED = (
-    "sglang.launch_server",
-    "sglang.srt.entrypoints.http_server",
-    "sglang.srt.managers.scheduler",
-    "sglang.srt.managers.detokenizer_manager",
-    "sglang.srt.model_executor.model_runner",
-    "cryptography.hazmat.primitives.asymmetric.ed25519",
-)
 # What no module of SGLang's or ours reads while it is loaded.
 _FREE = {
     *("PATH", "HOME", "TMPDIR", "LANG"),
@@ -155,12 +147,9 @@ def _become(
 def _load(config: Path) -> None:
     # As a worker does before it loads SGLang.
     gc.disable()
-    from serving.engine_plugin import shared_tokenizer
-    from serving.engine_plugin.cpu import allow_torchvision_without_cuda
+    from serving.engine_plugin import loading, shared_tokenizer
 
-    allow_torchvision_without_cuda()
-    for name in _LOADED:
-        __import__(name)
+    loading.load_worker()
     # Of the first one's model: it is that of nearly all tests.
     arguments = json.loads(config.read_text())["arguments"]
     loader = sys.modules["sglang.srt.utils.hf_transformers.tokenizer"].get_tokenizer
