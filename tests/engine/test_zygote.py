@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -17,6 +17,8 @@ from serving.settings import Settings
 from tests.zygote.environment import real_engine
 
 pytestmark = pytest.mark.engine
+
+Start = Callable[..., subprocess.Popen[bytes]]
 
 _ENVIRONMENT = {
     "BULKHEAD_ENGINE_DEVICE": "cpu",
@@ -35,16 +37,26 @@ def shim(tiny_model: Path) -> Path:
     return python(Settings().engine_venv)
 
 
-def _started(shim: Path, model: Path, log: Path, **more: str) -> subprocess.Popen[bytes]:
-    """A stock worker, which needs no keys; `log` has what it says."""
-    config = log.with_suffix(".json")
-    arguments = ["--model-path", str(model), "--port", "1", "--device", "cpu"]
-    config.write_text(json.dumps({"arguments": arguments}))
-    command = [str(shim), "-m", "serving.engine_plugin.stock_worker", str(config)]
-    with log.open("ab") as output:
-        return subprocess.Popen(
-            command, env=_ENVIRONMENT | more, stdin=subprocess.DEVNULL, stdout=output, stderr=output
-        )
+@pytest.fixture
+def started(shim: Path) -> Iterator[Start]:
+    """Starts a stock worker, which needs no keys; `log` has what it says. All end with the test."""
+    asking: list[subprocess.Popen[bytes]] = []
+
+    def start(model: Path, log: Path, **more: str) -> subprocess.Popen[bytes]:
+        config = log.with_suffix(".json")
+        arguments = ["--model-path", str(model), "--port", "1", "--device", "cpu"]
+        config.write_text(json.dumps({"arguments": arguments}))
+        command = [str(shim), "-m", "serving.engine_plugin.stock_worker", str(config)]
+        environment = _ENVIRONMENT | more
+        with log.open("ab") as output:
+            said = {"stdin": subprocess.DEVNULL, "stdout": output, "stderr": output}
+            asking.append(subprocess.Popen(command, env=environment, **said))
+        return asking[-1]
+
+    yield start
+    for process in asking:
+        process.kill()
+        process.wait()
 
 
 def _who_writes(log: Path) -> set[int]:
@@ -68,10 +80,10 @@ def _until(true: Callable[[], bool]) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_a_fork_ends_with_who_asked_for_it(
-    shim: Path, tiny_model: Path, tmp_path: Path, number: signal.Signals
+    started: Start, tiny_model: Path, tmp_path: Path, number: signal.Signals
 ) -> None:
     log = tmp_path / "log"
-    asking = _started(shim, tiny_model, log)
+    asking = started(tiny_model, log)
     _until(lambda: len(_who_writes(log)) > 1)
     (fork, *_) = _who_writes(log) - {asking.pid}
     assert "zygote/server.py" in Path(f"/proc/{fork}/cmdline").read_text()
@@ -80,20 +92,18 @@ def test_a_fork_ends_with_who_asked_for_it(
     _until(lambda: not _who_writes(log))
 
 
-def test_a_forks_failure_is_told_as_its_own(shim: Path, tmp_path: Path) -> None:
+def test_a_forks_failure_is_told_as_its_own(started: Start, tmp_path: Path) -> None:
     log = tmp_path / "log"
-    assert _started(shim, tmp_path / "no-model", log).wait(120) not in (0, None)
+    assert started(tmp_path / "no-model", log).wait(120) not in (0, None)
     assert "no-model" in log.read_text()
 
 
 def test_one_that_would_load_sglang_otherwise_is_no_fork(
-    shim: Path, tiny_model: Path, tmp_path: Path
+    started: Start, tiny_model: Path, tmp_path: Path
 ) -> None:
-    asking = _started(shim, tiny_model, tmp_path / "log", SGLANG_ANYTHING="1")
+    asking = started(tiny_model, tmp_path / "log", SGLANG_ANYTHING="1")
     real = str(python(real_engine()))
     _until(lambda: Path(f"/proc/{asking.pid}/cmdline").read_text().startswith(real))
-    asking.kill()
-    asking.wait(60)
 
 
 def test_what_is_no_worker_is_the_real_interpreters(shim: Path) -> None:

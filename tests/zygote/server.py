@@ -22,7 +22,9 @@ from typing import Any, NoReturn
 
 # What no module of SGLang's or ours reads while it is loaded.
 _FREE = {
-    *("PATH", "HOME", "TMPDIR", "LANG"),
+    *("PATH", "HOME", "TMPDIR"),
+    # Python sets the second one where the first is missing.
+    *("LANG", "LC_CTYPE"),
     *("BULKHEAD_ENGINE_KERNELS", "BULKHEAD_ENGINE_SHARED_CHUNK", "BULKHEAD_ENGINE_SCRUB_ADAPTERS"),
     "SGLANG_ENABLE_REQUEST_HEADER_OVERRIDES",
 }
