@@ -50,12 +50,12 @@ def _by_uv(title: str, python: Path, arguments: Sequence[str], log: Path) -> boo
 
 
 def _has_uv(python: Path, log: Path) -> bool:
-    if python.with_name("uv").exists():
-        return True
     command = [str(python), "-m", "pip", "config", "list"]
     settings = subprocess.run(command, capture_output=True, text=True, check=False).stdout
     if _LEADS_ELSEWHERE.search(settings):
         return False
+    if python.with_name("uv").exists():
+        return True
     try:
         install_by_pip("Installing uv", python, [_UV], log)
     except StepFailedError:

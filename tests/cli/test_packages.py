@@ -73,6 +73,7 @@ def test_a_pip_that_is_told_where_to_look_installs(
     setting: str,
 ) -> None:
     monkeypatch.setenv(setting, "1")
+    python.with_name("uv").touch()  # of an earlier time
     packages.install("x", python, ["a"], tmp_path / "log")
     assert commands.programs == ["python"]
     assert commands.ran[0][-1] == "a"

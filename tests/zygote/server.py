@@ -87,7 +87,11 @@ class Zygote:
 
     def _answer(self, asking: socket.socket) -> None:
         length, streams, _, _ = socket.recv_fds(asking, 4, 3)
-        command, environment, folder = json.loads(_read(asking, int.from_bytes(length, "big")))
+        try:
+            command, environment, folder = json.loads(_read(asking, int.from_bytes(length, "big")))
+        except (OSError, EOFError, ValueError):  # gone before it had asked
+            asking.close()
+            return
         if self._takes(environment, command):
             pid = os.fork()
             if pid == 0:
@@ -95,7 +99,8 @@ class Zygote:
                     other.close()
                 _become(command, environment, folder, streams)
             self._forks[pid] = asking
-            asking.send(b"F")
+            with suppress(OSError):  # gone, which the next turn sees
+                asking.send(b"F")
         else:
             with asking, suppress(OSError):
                 asking.send(b"N")
