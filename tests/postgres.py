@@ -9,7 +9,7 @@ import subprocess
 import tempfile
 from collections.abc import Generator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from tests.databases import migrate
@@ -17,14 +17,14 @@ from tests.databases import migrate
 _WAIT_SECONDS = "60"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Postgres:
     """A running cluster."""
 
     binaries: Path
     socket_folder: Path
     account: str
-    _migrated: list[str] = field(default_factory=list)
+    _template: str = ""
 
     def fresh(self, name: str, *options: str) -> str:
         """SQLAlchemy's URL of a new, empty database of this name."""
@@ -34,10 +34,10 @@ class Postgres:
 
     def migrated(self, name: str) -> str:
         """The same of the newest schema."""
-        if not self._migrated:
+        if not self._template:
             migrate(self.fresh("migrated"))
-            self._migrated.append("migrated")
-        return self.fresh(name, "-T", *self._migrated)
+            self._template = "migrated"
+        return self.fresh(name, "-T", self._template)
 
 
 def binaries() -> Path | None:

@@ -14,6 +14,7 @@ from typing import Literal
 from serving.engine.client import KEEP_ALIVE_SECONDS
 from serving.engine.install import python
 from serving.engine.pins import Device
+from serving.engine_plugin import models
 from serving.engine_plugin.budgets import BACKEND
 from serving.engine_plugin.chunks import SHARED
 from serving.engine_plugin.cpu import KERNELS, PLATFORM
@@ -41,8 +42,6 @@ _COMMON_FLAGS = (
     *("--log-level-http", "warning"),
 )
 Kernels = Literal["int8", "float32", "stock"]
-# The models that a worker knows before it looks through all of SGLang's.
-MODELS = "serving.engine_plugin.models"
 LORA_MODULES = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 _LOWEST_PORT, _PORTS = 20_000, 12_000
 # What a worker needs of this process's environment; the platform's own secrets are not in it.
@@ -172,7 +171,8 @@ def _environment(worker: Worker) -> dict[str, str]:
     kept[KERNELS] = worker.kernels
     kept[SHARED] = str(worker.shared_chunk)
     kept[SCRUBS] = "on" if worker.scrub_adapters else "off"
-    kept["SGLANG_EXTERNAL_MODEL_PACKAGE"] = MODELS
+    # The models that a worker knows before it looks through all of SGLang's.
+    kept["SGLANG_EXTERNAL_MODEL_PACKAGE"] = models.__name__
     # The side that keeps a connection longer must be the server, else a request meets its closing.
     kept["SGLANG_TIMEOUT_KEEP_ALIVE"] = str(2 * KEEP_ALIVE_SECONDS)
     if worker.device == "cpu":

@@ -6,6 +6,7 @@ all, pip installs. It does so, too, what uv could not.
 
 from __future__ import annotations
 
+import functools
 import re
 import subprocess
 from collections.abc import Sequence
@@ -49,6 +50,7 @@ def _by_uv(title: str, python: Path, arguments: Sequence[str], log: Path) -> boo
     return True
 
 
+@functools.cache
 def _has_uv(python: Path, log: Path) -> bool:
     command = [str(python), "-m", "pip", "config", "list"]
     settings = subprocess.run(command, capture_output=True, text=True, check=False).stdout

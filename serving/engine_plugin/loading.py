@@ -1,8 +1,8 @@
 """`python -m serving.engine_plugin.loading`: loads what a worker and a training load, and ends.
 
 The installer's last step on a CPU. What is loaded is compiled by that, for whoever may write
-nothing here later: all of the environment would take a minute of two cores, and three quarters of
-it are never loaded. And an environment that does not load is told by the installer.
+nothing here later: all of the environment would take a minute of two cores, and most of it is
+never loaded. And an environment that does not load is told by the installer.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ _WORKER = (
     "cryptography.hazmat.primitives.asymmetric.ed25519",
 )
 _TRAINING = ("peft",)
-_AS_THE_LAUNCHER = {
+# Of what the launcher sets, that which SGLang and ours read meanwhile.
+AS_THE_LAUNCHER = {
     "BULKHEAD_ENGINE_DEVICE": "cpu",
     "SGLANG_PLATFORM": PLATFORM,
     "SGLANG_EXTERNAL_MODEL_PACKAGE": models.__name__,
@@ -38,7 +39,7 @@ def load_worker() -> None:
 
 def main() -> None:
     """Load all of it."""
-    os.environ.update(_AS_THE_LAUNCHER)
+    os.environ.update(AS_THE_LAUNCHER)
     load_worker()
     for name in _TRAINING:
         import_module(name)

@@ -10,8 +10,7 @@ import pytest
 
 from serving.cli.engine import Model, prepared
 from serving.engine.install import python
-from serving.engine.launch import MODELS
-from serving.engine_plugin.cpu import PLATFORM
+from serving.engine_plugin.loading import AS_THE_LAUNCHER
 from serving.settings import Settings
 
 pytestmark = pytest.mark.engine
@@ -19,11 +18,6 @@ pytestmark = pytest.mark.engine
 _HERE = Path(__file__).parent
 # Parts of SGLang by themselves; and a worker's whole scheduler, with all hooks in force.
 _GROUPS = ("inside_*.py", "scheduler_*.py")
-_AS_THE_LAUNCHER = {
-    "BULKHEAD_ENGINE_DEVICE": "cpu",
-    "SGLANG_PLATFORM": PLATFORM,
-    "SGLANG_EXTERNAL_MODEL_PACKAGE": MODELS,
-}
 
 
 def test_inside_the_engines_environment() -> None:
@@ -34,7 +28,7 @@ def test_inside_the_engines_environment() -> None:
     result = subprocess.run(
         [str(python(Settings().engine_venv)), str(_HERE / "inside" / "run.py"), ours, *_GROUPS],
         cwd=_HERE.parent.parent,
-        env=os.environ | _AS_THE_LAUNCHER | {"OMP_NUM_THREADS": "1", "PYTHONPATH": "."},
+        env=os.environ | AS_THE_LAUNCHER | {"OMP_NUM_THREADS": "1", "PYTHONPATH": "."},
         capture_output=True,
         text=True,
         timeout=400,

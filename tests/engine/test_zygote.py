@@ -12,22 +12,15 @@ from pathlib import Path
 
 import pytest
 
+from serving.cli.engine import worker_of
 from serving.engine.install import python
+from serving.engine.launch import _environment
 from serving.settings import Settings
 from tests.zygote.environment import real_engine
 
 pytestmark = pytest.mark.engine
 
 Start = Callable[..., subprocess.Popen[bytes]]
-
-_ENVIRONMENT = {
-    "BULKHEAD_ENGINE_DEVICE": "cpu",
-    "HF_HUB_OFFLINE": "1",
-    "OMP_NUM_THREADS": "1",
-    "SGLANG_EXTERNAL_MODEL_PACKAGE": "serving.engine_plugin.models",
-    "SGLANG_PLATFORM": "bulkhead_cpu",
-    "SGLANG_TIMEOUT_KEEP_ALIVE": "120",
-}
 
 
 @pytest.fixture
@@ -47,7 +40,8 @@ def started(shim: Path) -> Iterator[Start]:
         arguments = ["--model-path", str(model), "--port", "1", "--device", "cpu"]
         config.write_text(json.dumps({"arguments": arguments}))
         command = [str(shim), "-m", "serving.engine_plugin.stock_worker", str(config)]
-        environment = _ENVIRONMENT | more
+        # What the launcher sets, so that one more variable does not make every start a real one.
+        environment = _environment(worker_of(Settings(), model)) | more
         with log.open("ab") as output:
             said = {"stdin": subprocess.DEVNULL, "stdout": output, "stderr": output}
             asking.append(subprocess.Popen(command, env=environment, **said))

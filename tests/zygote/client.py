@@ -33,7 +33,7 @@ def main(arguments: list[str]) -> int:
         asked = json.dumps([arguments[1:], dict(os.environ), str(Path.cwd())]).encode()
         socket.send_fds(zygote, [len(asked).to_bytes(4, "big")], _STREAMS)
         zygote.sendall(asked)
-        # Before it is forked, and it is forked before this is told.
+        # What comes before the fork waits for it in the socket.
         signal.signal(signal.SIGTERM, lambda *_: zygote.send(b"T"))
         if zygote.recv(1) != b"F":
             signal.signal(signal.SIGTERM, signal.SIG_DFL)

@@ -1,7 +1,7 @@
-"""An environment like the engine's whose workers are forks: a start takes a third of the time.
+"""An environment like the engine's whose workers are forks: a start takes a quarter of the time.
 
-Loading SGLang takes 13 seconds of a processor, and dozens of tests start a worker of their own. The
-shared ones, and those that are killed or watched, are started for real.
+Loading SGLang takes 13 seconds of a processor, and dozens of tests start a worker of their own.
+Those that many tests share are started for real (`real_engine`; decision 33).
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
+from serving.engine import install
 from serving.engine.install import installed, python, this_device
 from serving.settings import Settings
 
 _HERE = Path(__file__).parent
-_STAMP = "bulkhead-installed.json"
 _SETTINGS = Path("bin") / "zygote.json"
 
 
@@ -39,6 +39,7 @@ def zygote(real: Path) -> Generator[Path | None, None, None]:
     if (real / _SETTINGS).exists() or this_device() != "cpu" or not installed(real, "cpu"):
         yield None
         return
+    # Short, as a socket's path must be, and where programs may be run: not so `tests.memory`.
     folder = Path(tempfile.mkdtemp(prefix="bulkhead-zygote-", dir="/tmp"))
     try:
         _lay_out(folder, real.absolute())
@@ -64,7 +65,7 @@ def _lay_out(folder: Path, real: Path) -> None:
     for program in (real / "bin").iterdir():
         if program.name != "python":
             (folder / "bin" / program.name).symlink_to(program)
-    shutil.copy(real / _STAMP, folder)
+    shutil.copy(real / install._STAMP, folder)
     settings = {"python": str(real / "bin" / "python"), "socket": str(folder / "socket")}
     (folder / _SETTINGS).write_text(json.dumps(settings))
     shim = folder / "bin" / "python"
