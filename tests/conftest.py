@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import gc
-import os
 from contextlib import ExitStack
 
 import pytest
 from hypothesis import settings
 
-from serving.settings import Settings
 from tests.memory import keep_files_in_memory
 from tests.once import read_once
-from tests.zygote.environment import zygote
+from tests.zygote.environment import use_zygotes, zygotes
 
 # The store contract's assertions explain themselves, as those of test modules do.
 pytest.register_assert_rewrite("rag.testing")
@@ -34,15 +32,14 @@ _APART = ("tests/embedded/test_commands.py",)
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """One zygote for all processes of a run; what they start knows it, too."""
+    """Zygotes for all processes of a run; what they start knows them, too."""
     if not hasattr(config, "workerinput"):
-        folder = _WHILE_TESTS_RUN.enter_context(zygote(Settings().engine_venv))
-        if folder is not None:
-            os.environ["BULKHEAD_ENGINE_VENV"] = str(folder)
+        _WHILE_TESTS_RUN.enter_context(zygotes())
+    use_zygotes()
 
 
 def pytest_unconfigure() -> None:
-    """Ends the zygote, and what it forked."""
+    """Ends the zygotes, and what they forked."""
     _WHILE_TESTS_RUN.close()
 
 

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 import sys
-from asyncio.subprocess import DEVNULL, PIPE, Process
+from asyncio import StreamReader, StreamWriter
+from asyncio.subprocess import DEVNULL, Process
 from collections.abc import Mapping, Sequence
 from itertools import count
 from typing import Any, Self
@@ -21,8 +23,10 @@ from isolation.masking.findings import Finding
 from isolation.masking.recognizers import version
 from isolation.masking.worker import HEADER, frame
 
-_COMMAND = (sys.executable, "-m", "isolation.masking.worker")
+_PYTHON = sys.executable
 _PRIVATE = "BULKHEAD_"  # the settings hold keys, and a worker needs none
+# A fork has one thread; OpenBLAS would begin others while it is loaded.
+_ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
 
 
 class MaskingUnavailableError(RequestRefusedError):
@@ -40,17 +44,30 @@ class MaskingUnavailableError(RequestRefusedError):
 
 
 class DetectorWorkers:
-    """An `Analyzer`. Start it; each worker takes seconds and 400 MB, and is replaced if it dies."""
+    """An `Analyzer`. Start it, which takes seconds and 400 MB; a worker that dies is replaced."""
 
-    def __init__(self, workers: list[_Worker], recognizers: Sequence[str]) -> None:
+    def __init__(self, forks: _ForkServer, workers: list[_Worker]) -> None:
+        self._forks = forks
         self._workers = workers
-        self._recognizers = recognizers
+        self._replacing = asyncio.Lock()
 
     @classmethod
     async def start(cls, count: int, recognizers: Sequence[str] = ()) -> Self:
         """`count` workers, loaded, with recognizers of these names beside the platform's own."""
-        workers = await asyncio.gather(*(_Worker.start(recognizers) for _ in range(count)))
-        return cls(workers, recognizers)
+        started = cls(await _ForkServer.start(recognizers), [])
+        try:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(count):
+                    group.create_task(started._add())
+        except* MaskingUnavailableError:
+            raise MaskingUnavailableError from None
+        finally:
+            if len(started._workers) < count:
+                await started.close()
+        return started
+
+    async def _add(self) -> None:
+        self._workers.append(await _Worker.start(self._forks))
 
     @property
     def version(self) -> str:
@@ -64,20 +81,22 @@ class DetectorWorkers:
         """
         index = min(range(len(self._workers)), key=lambda i: self._workers[i].waiting)
         if self._workers[index].dead:
-            self._workers[index] = await self._replaced(index)
+            await self._replace(index)
         return await self._workers[index].find(text, locale)
 
-    async def _replaced(self, index: int) -> _Worker:
-        gone = self._workers[index]
-        async with gone.replacing:
-            if self._workers[index] is gone:
-                await gone.close()
-                self._workers[index] = await _Worker.start(self._recognizers)
-            return self._workers[index]
+    async def _replace(self, index: int) -> None:
+        async with self._replacing:
+            if self._workers[index].dead:
+                await self._workers[index].close()
+                if self._forks.gone:
+                    await self._forks.close()
+                    self._forks = await _ForkServer.start(self._forks.recognizers)
+                self._workers[index] = await _Worker.start(self._forks)
 
     async def close(self) -> None:
         """End the workers."""
         await asyncio.gather(*(worker.close() for worker in self._workers))
+        await self._forks.close()
 
 
 class WorkersOnDemand:
@@ -112,32 +131,78 @@ class WorkersOnDemand:
             await self._workers.close()
 
 
-class _Worker:
-    """One process, and who waits for its answers."""
+class _ForkServer:
+    """The process that has the detector loaded."""
 
-    def __init__(self, process: Process, version: str) -> None:
-        self.version = version
-        self.replacing = asyncio.Lock()
+    def __init__(self, process: Process, asking: socket.socket, recognizers: Sequence[str]) -> None:
+        self.recognizers = recognizers
         self._process = process
-        self._numbers = count()
-        self._waiting: dict[int, asyncio.Future[list[Finding]]] = {}
-        self._reader = asyncio.create_task(self._read())
+        self._asking = asking
 
     @classmethod
     async def start(cls, recognizers: Sequence[str]) -> Self:
-        process = await asyncio.create_subprocess_exec(
-            *_COMMAND,
-            *recognizers,
-            stdin=PIPE,
-            stdout=PIPE,
-            stderr=DEVNULL,
-            env=_environment(os.environ),
-        )
-        version = await _received(process)
-        if version is None:
-            await process.wait()
-            raise MaskingUnavailableError
-        return cls(process, version)
+        """Returns at once; whoever asks for a worker waits until it has loaded."""
+        asking, asked = socket.socketpair()
+        with asked:
+            process = await asyncio.create_subprocess_exec(
+                *(_PYTHON, "-m", "isolation.masking.forkserver"),
+                *recognizers,
+                stdin=asked.fileno(),
+                stdout=DEVNULL,
+                stderr=DEVNULL,
+                env=_environment(os.environ),
+            )
+        return cls(process, asking, recognizers)
+
+    @property
+    def gone(self) -> bool:
+        return self._process.returncode is not None
+
+    async def fork(self) -> tuple[StreamReader, StreamWriter]:
+        """A worker's socket.
+
+        Raises:
+            ConnectionError: the process has ended.
+        """
+        ours, theirs = socket.socketpair()
+        with theirs:
+            socket.send_fds(self._asking, [b"f"], [theirs.fileno()])
+        return await asyncio.open_connection(sock=ours)
+
+    async def close(self) -> None:
+        self._asking.close()
+        await self._process.wait()
+
+
+class _Worker:
+    """One process, and who waits for its answers."""
+
+    def __init__(self, pid: int, version: str, reader: StreamReader, writer: StreamWriter) -> None:
+        self.pid = pid
+        self.version = version
+        self._writer = writer
+        self._numbers = count()
+        self._waiting: dict[int, asyncio.Future[list[Finding]]] = {}
+        self._reading = asyncio.create_task(self._read(reader))
+
+    @classmethod
+    async def start(cls, forks: _ForkServer) -> Self:
+        """
+        Raises:
+            MaskingUnavailableError: it ended before it was ready.
+        """
+        try:
+            reader, writer = await forks.fork()
+        except ConnectionError:
+            raise MaskingUnavailableError from None
+        try:
+            if (said := await _received(reader)) is None:
+                raise MaskingUnavailableError
+        except BaseException:
+            writer.close()
+            raise
+        pid, version = said
+        return cls(pid, version, reader, writer)
 
     @property
     def waiting(self) -> int:
@@ -145,19 +210,18 @@ class _Worker:
 
     @property
     def dead(self) -> bool:
-        return self._reader.done()
+        return self._reading.done()
 
     async def find(self, text: str, locale: str | None) -> list[Finding]:
         if self.dead:
             raise MaskingUnavailableError
-        assert self._process.stdin is not None
         number = next(self._numbers)
         answer = self._waiting[number] = asyncio.get_running_loop().create_future()
         try:
             # Lone surrogates are no characters, and JSON does not take them.
             readable = text.encode("utf-8", "replace").decode()
-            self._process.stdin.write(frame((number, readable, locale)))
-            await self._process.stdin.drain()
+            self._writer.write(frame((number, readable, locale)))
+            await self._writer.drain()
             found: list[Finding] = await answer
             return found
         except ConnectionError:
@@ -165,9 +229,9 @@ class _Worker:
         finally:
             self._waiting.pop(number, None)
 
-    async def _read(self) -> None:
+    async def _read(self, reader: StreamReader) -> None:
         try:
-            while (message := await _received(self._process)) is not None:
+            while (message := await _received(reader)) is not None:
                 number, found = message
                 answer = self._waiting.get(number)
                 if answer is None or answer.done():
@@ -182,21 +246,21 @@ class _Worker:
                     answer.set_exception(MaskingUnavailableError())
 
     async def close(self) -> None:
-        assert self._process.stdin is not None
-        self._process.stdin.close()
-        await asyncio.wait({self._reader})
-        await self._process.wait()
+        if not self.dead:
+            self._writer.write_eof()
+        await asyncio.wait({self._reading})
+        self._writer.close()
 
 
-async def _received(process: Process) -> Any:
+async def _received(reader: StreamReader) -> Any:
     """The next message; None when the process has ended."""
-    assert process.stdout is not None
     try:
-        head = await process.stdout.readexactly(HEADER.size)
-        return orjson.loads(await process.stdout.readexactly(*HEADER.unpack(head)))
+        head = await reader.readexactly(HEADER.size)
+        return orjson.loads(await reader.readexactly(*HEADER.unpack(head)))
     except (asyncio.IncompleteReadError, ConnectionError):
         return None
 
 
 def _environment(variables: Mapping[str, str]) -> dict[str, str]:
-    return {name: value for name, value in variables.items() if not name.startswith(_PRIVATE)}
+    kept = {name: value for name, value in variables.items() if not name.startswith(_PRIVATE)}
+    return kept | _ONE_THREAD

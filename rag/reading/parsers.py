@@ -22,6 +22,7 @@ from rag.reading.limits import ReadingLimits
 from rag.reading.source import SourceFile
 from rag.spool import Spool
 
+_PYTHON = sys.executable
 # Of our environment: no setting, and so no key, reaches the parsers.
 _INHERITED = ("PATH", "PYTHONPATH", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH")
 _REFUSALS = {error.code: error for error in (DocumentTooLargeError, DocumentUnreadableError)}
@@ -114,7 +115,7 @@ class _ServerProcess:
         kept = {name: os.environ[name] for name in _INHERITED if name in os.environ}
         self._process = subprocess.Popen(
             # In the same folder as this process: paths may be relative.
-            [sys.executable, "-P", "-m", "rag.reading.server"],
+            [_PYTHON, "-P", "-m", "rag.reading.server"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,

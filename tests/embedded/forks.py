@@ -12,6 +12,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from serving.cli.main import main
+from tests.zygote.environment import use_zygotes
 
 FORKS = multiprocessing.get_context("forkserver")
 FORKS.set_forkserver_preload(
@@ -62,5 +63,6 @@ def _run(arguments: list[str], environment: dict[str, str], said: Sequence[Path]
     os.environ.update(environment)
     for number, path in enumerate(said, 1):
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND), number)
+    use_zygotes()
     sys.argv = ["bulkhead", *arguments]
     main()

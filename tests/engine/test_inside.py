@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 from pathlib import Path
 
 import pytest
 
-from serving.cli.engine import Model, prepared
+from serving.cli.engine import Model, prepared, worker_of
 from serving.engine.install import python
-from serving.engine_plugin.loading import AS_THE_LAUNCHER
+from serving.engine.launch import _environment
 from serving.settings import Settings
 
 pytestmark = pytest.mark.engine
@@ -22,13 +21,14 @@ _GROUPS = ("inside_*.py", "scheduler_*.py")
 
 def test_inside_the_engines_environment() -> None:
     """All from one process: SGLang's import takes most of the time."""
-    prepared(Settings(), Model.tiny)
+    settings = Settings()
+    model = prepared(settings, Model.tiny)
     # pytest and hypothesis, which the engine's environment lacks.
     ours = str(Path(pytest.__file__).parent.parent)
     result = subprocess.run(
-        [str(python(Settings().engine_venv)), str(_HERE / "inside" / "run.py"), ours, *_GROUPS],
+        [str(python(settings.engine_venv)), "-m", "tests.engine.inside.run", ours, *_GROUPS],
         cwd=_HERE.parent.parent,
-        env=os.environ | AS_THE_LAUNCHER | {"OMP_NUM_THREADS": "1", "PYTHONPATH": "."},
+        env=_environment(worker_of(settings, model)),
         capture_output=True,
         text=True,
         timeout=400,

@@ -24,7 +24,7 @@ async def workers() -> AsyncGenerator[DetectorWorkers, None]:
 
 
 def _process(workers: DetectorWorkers) -> int:
-    return workers._workers[0]._process.pid
+    return workers._workers[0].pid
 
 
 async def test_each_asker_gets_its_own_answer_and_one_that_left_disturbs_nobody(
@@ -56,13 +56,36 @@ async def test_who_waits_for_a_worker_that_dies_is_refused_and_the_next_one_is_s
     assert _process(workers) != first
 
 
+async def test_workers_share_what_is_loaded_and_outlive_who_forked_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("isolation.masking.workers._PYTHON", sys.executable)
+    workers = await DetectorWorkers.start(2)
+    first, forks = workers._forks, psutil.Process(workers._forks._process.pid)
+    assert forks.num_threads() == 1  # a fork has no other
+    await asyncio.gather(*(workers.find(f"Ada Lind, ada{n}@example.com", None) for n in range(9)))
+    used = {each.pid: each.memory_full_info() for each in forks.children()}
+    assert used.keys() == {worker.pid for worker in workers._workers}
+    assert all(each.uss < each.rss / 2 for each in used.values())
+    forks.kill()
+    await first._process.wait()
+    assert await workers.find("ada@example.com", None)
+    assert workers._workers[0].pid in used
+    os.kill(workers._workers[0].pid, signal.SIGKILL)
+    while not workers._workers[0].dead:
+        await asyncio.sleep(0.01)
+    assert await workers.find("ada@example.com", None)
+    assert workers._forks is not first
+    await workers.close()
+
+
 def test_a_gateway_that_is_killed_leaves_no_worker_behind() -> None:
     program = (
         "import asyncio, os\n"
         "from isolation.masking.workers import DetectorWorkers\n"
         "async def main():\n"
         "    workers = await DetectorWorkers.start(1)\n"
-        "    print(workers._workers[0]._process.pid, flush=True)\n"
+        "    print(workers._workers[0].pid, flush=True)\n"
         "    await asyncio.sleep(600)\n"
         "asyncio.run(main())\n"
     )
@@ -74,4 +97,5 @@ def test_a_gateway_that_is_killed_leaves_no_worker_behind() -> None:
 
 
 def test_a_worker_is_told_no_key() -> None:
-    assert _environment({"BULKHEAD_MASTER_KEY": "secret", "PATH": "/bin"}) == {"PATH": "/bin"}
+    told = _environment({"BULKHEAD_MASTER_KEY": "secret", "PATH": "/bin"})
+    assert told.keys() == {"PATH", "OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"}

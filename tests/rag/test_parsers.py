@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import os
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -14,7 +15,7 @@ import pytest
 
 from isolation.errors import RequestRefusedError
 from rag.errors import DocumentTooLargeError, DocumentUnreadableError
-from rag.reading import reader
+from rag.reading import parsers, reader
 from rag.reading.limits import ReadingLimits
 from rag.reading.parsers import Parsers
 from rag.reading.source import SourceFile
@@ -47,9 +48,11 @@ class Files:
 
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Files]:
-    files = Files(tmp_path_factory.mktemp("files"))
-    yield files
-    files.parsers.close()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(parsers, "_PYTHON", sys.executable)  # as it is started for real
+        files = Files(tmp_path_factory.mktemp("files"))
+        yield files
+        files.parsers.close()
 
 
 @pytest.fixture

@@ -1,8 +1,8 @@
-"""Stands where the engine's Python stands: asks the zygote for a fork, or becomes the real one.
+"""Stands where a Python stands: asks a zygote for a fork, or becomes the real one.
 
-Run as `ZYGOTE/bin/python`. What is not one of the engine's workers goes to the real interpreter,
-and so does whatever the zygote declines. A fork has this process's standard streams and gets its
-signals; it is killed when this process ends, however that ends.
+Run as `ZYGOTE/bin/python`. What no zygote forks goes to the real interpreter, and so does whatever
+one declines. A fork has this process's standard streams and gets its signals; it is killed when
+this process ends, however that ends.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ import sys
 from pathlib import Path
 from typing import NoReturn
 
-_FORKED = ("serving.engine_plugin.worker", "serving.engine_plugin.stock_worker")
 _STREAMS = [0, 1, 2]
 
 
@@ -23,14 +22,16 @@ def main(arguments: list[str]) -> int:
     """The exit status of what was asked for."""
     folder = Path(__file__).resolve().parent
     settings = json.loads((folder / "zygote.json").read_text())
-    if len(arguments) < 2 or arguments[0] != "-m" or arguments[1] not in _FORKED:
+    module, after = _module(arguments)
+    address = settings["sockets"].get(module)
+    if address is None:
         _become(settings["python"], arguments)
     with socket.socket(socket.AF_UNIX) as zygote:
         try:
-            zygote.connect(settings["socket"])
+            zygote.connect(address)
         except OSError:
             _become(settings["python"], arguments)
-        asked = json.dumps([arguments[1:], dict(os.environ), str(Path.cwd())]).encode()
+        asked = json.dumps([[module, *after], dict(os.environ), str(Path.cwd())]).encode()
         socket.send_fds(zygote, [len(asked).to_bytes(4, "big")], _STREAMS)
         zygote.sendall(asked)
         # What comes before the fork waits for it in the socket.
@@ -42,6 +43,14 @@ def main(arguments: list[str]) -> int:
         while not status:
             status = zygote.recv(1)
     return status[0]
+
+
+def _module(arguments: list[str]) -> tuple[str, list[str]]:
+    """Of `[OPTION...] -m MODULE ARGUMENT...`."""
+    if "-m" not in arguments[:-1]:
+        return "", []
+    module, *after = arguments[arguments.index("-m") + 1 :]
+    return module, after
 
 
 def _become(python: str, arguments: list[str]) -> NoReturn:

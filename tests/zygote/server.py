@@ -1,8 +1,8 @@
-"""`python server.py LISTENING`: forks the engine's workers from a process that has SGLang loaded.
+"""`python server.py LISTENING KIND`: forks processes from one that has loaded what they load.
 
-Runs in the engine's environment and loads nothing before it is asked for the first time. Ends when
-its standard input does, and its forks with it. A fork has the environment that was asked for;
-whoever asks for one that would have SGLang loaded otherwise is declined.
+Loads nothing before it is asked for the first time. Ends when its standard input does, and its
+forks with it. A fork has the environment that was asked for; whoever asks for one that would have
+it loaded otherwise is declined.
 """
 
 from __future__ import annotations
@@ -15,34 +15,19 @@ import select
 import signal
 import socket
 import sys
-import traceback
 from contextlib import suppress
-from pathlib import Path
+from importlib import import_module
 from typing import Any, NoReturn
 
-# What no module of SGLang's or ours reads while it is loaded.
-_FREE = {
-    *("PATH", "HOME", "TMPDIR"),
-    # Python sets the second one where the first is missing.
-    *("LANG", "LC_CTYPE"),
-    *("BULKHEAD_ENGINE_KERNELS", "BULKHEAD_ENGINE_SHARED_CHUNK", "BULKHEAD_ENGINE_SCRUB_ADAPTERS"),
-    "SGLANG_ENABLE_REQUEST_HEADER_OVERRIDES",
-}
-# What every worker has, and all that it has beside that.
-_READ = {
-    *("BULKHEAD_ENGINE_DEVICE", "HF_HUB_OFFLINE", "OMP_NUM_THREADS", "SGLANG_PLATFORM"),
-    *("SGLANG_EXTERNAL_MODEL_PACKAGE", "SGLANG_TIMEOUT_KEEP_ALIVE"),
-}
-# What SGLang reads while it is loaded and tests set otherwise: put right in the fork.
-_PUT_RIGHT = {"SGLANG_TEST_RETRACT": ("sglang.srt.managers.scheduler", "TEST_RETRACT")}
 _LEASH = 0
 
 
 class Zygote:
     """Serves one request after the other; waits for its forks meanwhile."""
 
-    def __init__(self, listening: socket.socket) -> None:
+    def __init__(self, listening: socket.socket, kind: Any) -> None:
         self._listening = listening
+        self._kind = kind
         self._loaded: dict[str, str] | None = None
         self._forks: dict[int, socket.socket] = {}
         self._wakeups, writing = os.pipe()
@@ -97,7 +82,7 @@ class Zygote:
             if pid == 0:
                 for other in (self._listening, asking, *self._forks.values()):
                     other.close()
-                _become(command, environment, folder, streams)
+                _become(command, environment, folder, streams, self._kind)
             self._forks[pid] = asking
             with suppress(OSError):  # gone, which the next turn sees
                 asking.send(b"F")
@@ -108,23 +93,26 @@ class Zygote:
             os.close(number)
 
     def _takes(self, environment: dict[str, str], command: list[str]) -> bool:
-        wanted = {
-            name: value
-            for name, value in environment.items()
-            if name not in _FREE | _PUT_RIGHT.keys()
-        }
-        if wanted.keys() != _READ:
+        wanted = self._kind.read(environment)
+        if wanted is None:
             return False
         if self._loaded is None:
             self._loaded = wanted
             os.environ.clear()
             os.environ.update(environment)
-            _load(Path(command[1]))
-        return self._loaded == wanted
+            _load(self._kind)
+        if self._loaded != wanted:
+            return False
+        self._kind.prepare(command)
+        return True
 
 
 def _become(
-    command: list[str], environment: dict[str, str], folder: str, streams: list[int]
+    command: list[str],
+    environment: dict[str, str],
+    folder: str,
+    streams: list[int],
+    kind: Any,
 ) -> NoReturn:
     code: Any = 1
     try:
@@ -137,37 +125,23 @@ def _become(
         os.environ.clear()
         os.environ.update(environment)
         os.chdir(folder)
-        for name, (module, constant) in _PUT_RIGHT.items():
-            setattr(sys.modules[module], constant, name in environment)
+        kind.forked(environment)
         sys.argv = command
         runpy.run_module(command[0], run_name="__main__", alter_sys=True)
         code = 0
     except SystemExit as error:
         code = error.code or 0
     except BaseException:
-        traceback.print_exc()
+        sys.excepthook(*sys.exc_info())  # it may be the module's own
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code if isinstance(code, int) else 1)
 
 
-def _load(config: Path) -> None:
-    # As a worker does before it loads SGLang.
+def _load(kind: Any) -> None:
+    # Loading makes little garbage; and what is loaded is not looked through again in each fork.
     gc.disable()
-    from serving.engine_plugin import loading, shared_tokenizer
-
-    loading.load_worker()
-    # Of the first one's model: it is that of nearly all tests.
-    arguments = json.loads(config.read_text())["arguments"]
-    loader = sys.modules["sglang.srt.utils.hf_transformers.tokenizer"].get_tokenizer
-    shared_tokenizer.once(
-        loader,
-        arguments[arguments.index("--model-path") + 1],
-        tokenizer_mode="auto",
-        trust_remote_code=False,
-        revision=None,
-        tokenizer_backend="huggingface",
-    )
+    kind.load()
     gc.freeze()
     gc.enable()
 
@@ -189,4 +163,4 @@ def _read(asking: socket.socket, length: int) -> bytes:
 
 
 if __name__ == "__main__":
-    Zygote(socket.socket(fileno=int(sys.argv[1]))).serve()
+    Zygote(socket.socket(fileno=int(sys.argv[1])), import_module(f"kinds.{sys.argv[2]}")).serve()

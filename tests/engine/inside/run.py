@@ -1,4 +1,4 @@
-"""`run.py PYTEST_FOLDER GROUP...`: runs groups of test files, each in a fork of one process.
+"""`-m tests.engine.inside.run PYTEST_FOLDER GROUP...`: groups of test files, each in a fork.
 
 SGLang's import takes most of the time, so it is done once. What a group does to SGLang's globals
 (hooks, published settings) ends with its fork. A group is a pattern of files beside this one.
@@ -17,6 +17,7 @@ _OPTIONS = ("-q", "-p", "no:cacheprovider", "-o", "filterwarnings=default", "-o"
 def main() -> int:
     """How many groups failed."""
     ours, *groups = sys.argv[1:]
+    sys.path[:0] = [str(_HERE.parents[2])]
     sys.path.append(ours)  # behind the engine's own packages
     import tests.engine.inside.pools  # noqa: F401
 
