@@ -10,6 +10,7 @@ from __future__ import annotations
 from serving.engine_plugin import (
     admission,
     attestation,
+    bindings,
     budgets,
     chunks,
     control,
@@ -28,6 +29,7 @@ from serving.engine_plugin.identity import identity
 
 _PARTS = (
     attestation,
+    bindings,
     redaction,
     front,
     admission,

@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -80,7 +81,11 @@ BOMBS: dict[str, Callable[[], bytes]] = {
 
 
 @pytest.mark.parametrize("name", BOMBS)
-async def test_what_exceeds_a_limit_is_refused_by_name(files: Files, name: str) -> None:
+async def test_what_exceeds_a_limit_is_refused_by_name(
+    files: Files, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if name == "slow.pdf":  # which takes all the time that there is
+        monkeypatch.setattr(files.parsers, "_limits", replace(LIMITS, seconds=1))
     with pytest.raises(RequestRefusedError) as caught:
         await files.text_of(name, BOMBS[name]())
     assert caught.value.code == "document_too_large"

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import functools
 import os
+import sys
 from collections.abc import Mapping, Sequence
 
 MODULES = ("isolation.masking.forkserver",)
 BORN_WITH: dict[str, str] = {}
 _READ = {"OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"}
-_PATH = os.environ.get("PYTHONPATH")  # which Python has read when it began
 
 
 def read(environment: Mapping[str, str]) -> dict[str, str] | None:
-    if environment.get("PYTHONPATH") != _PATH:
-        return None
     return {name: value for name, value in environment.items() if name in _READ}
 
 
@@ -30,4 +28,4 @@ def prepare(command: Sequence[str]) -> None:
 
 
 def forked(environment: Mapping[str, str]) -> None:
-    pass
+    sys.path[1:1] = filter(None, environment.get("PYTHONPATH", "").split(os.pathsep))
