@@ -11,6 +11,7 @@ from typing import Any
 
 from evals.quality.adapter_answers import HeldOut, held_out
 from evals.quality.corpora import SUPPORT, TWIN, Corpus
+from evals.quality.remembered import Remembered
 from evals.statistics import share
 from rag.documents import Passage
 from rag.retrieval.compression import compressed
@@ -31,10 +32,15 @@ async def compression(
         if name not in (SUPPORT, TWIN)
         for asked, passages in await _found(core, corpus, held_out(name)[:most], top_k)
     ]
-    return {"whole": _cell(found)} | {
-        str(number): _cell([(asked, await _cut(core, asked, of, number)) for asked, of in found])
-        for number in SENTENCES
-    }
+    embedder = Remembered(core.ingestor.generation.embedder)
+    cells = {"whole": _cell(found)}
+    for number in SENTENCES:
+        cut = [
+            (asked, await compressed(embedder, asked.question, passages, number))
+            for asked, passages in found
+        ]
+        cells[str(number)] = _cell(cut)
+    return cells
 
 
 async def _found(
@@ -47,13 +53,6 @@ async def _found(
             corpus.check(passages)
             found.append((one, passages))
     return found
-
-
-async def _cut(
-    core: Core, asked: HeldOut, passages: list[Passage], sentences: int
-) -> list[Passage]:
-    embedder = core.ingestor.generation.embedder
-    return await compressed(embedder, asked.question, passages, sentences)
 
 
 def _cell(prompts: list[tuple[HeldOut, list[Passage]]]) -> dict[str, Any]:
