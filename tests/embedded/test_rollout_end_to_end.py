@@ -33,6 +33,7 @@ def shop(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Generato
     folder = tmp_path_factory.mktemp("rollout")
     settings = {"masking": "off", "retrieval": "off", "default_max_tokens": str(SCORED)}
     gateway = gateway_in(folder, model_path=str(tiny_model), admin_key=OPERATOR, **settings)
+    gateway.forks = True
     gateway.start()
     try:
         gateway.until("/readyz")
