@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Generator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -55,9 +55,7 @@ def deployed(folder: Path, settings: Mapping[str, str]) -> Generator[Deployment,
         stack.enter_context(_placed(others))
         stack.enter_context(_process(stub, {}, folder / "stub.log"))
         with _placed(gateways):
-            gateway = stack.enter_context(
-                _process([str(_BULKHEAD), "serve"], environment, folder / "gateway.txt")
-            )
+            gateway = stack.enter_context(_gateway(environment, folder / "gateway.txt"))
         _until_ready(gateway, url, folder / "gateway.txt")
         direct = Target(stub_url, "none", "m")
         yield Deployment(direct, Target(url, _new_tenant(url, admin), "base"), placement, admin)
@@ -81,6 +79,12 @@ def _divided() -> tuple[set[int], set[int], str]:
         return cores, cores, "all on one core"
     first = {min(cores)}
     return first, cores - first, "gateway and Valkey on one core, stub and clients on the others"
+
+
+def _gateway(
+    environment: Mapping[str, str], log: Path
+) -> AbstractContextManager[subprocess.Popen[bytes]]:
+    return _process([str(_BULKHEAD), "serve"], environment, log)
 
 
 @contextmanager

@@ -22,6 +22,7 @@ import openai
 import pytest
 
 from serving.cli.engine import Model, prepared
+from serving.cli.main import main
 from serving.engine.launch import free_port
 from serving.settings import Settings
 from tests.collector import Collector, collector
@@ -58,8 +59,8 @@ class Gateway:
     def start(self, *arguments: str) -> None:
         environment = os.environ | self.environment
         if self.forks:
-            said = (self.output, self.output)
-            self.process = Forked(["serve", *arguments], environment, *said)
+            command = ["bulkhead", "serve", *arguments]
+            self.process = Forked(main, command, environment, self.output, self.output)
             return
         with self.output.open("ab") as output:
             self.process = subprocess.Popen(

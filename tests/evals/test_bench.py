@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from functools import partial
@@ -20,6 +21,7 @@ from rag.documents import Chunk, DocumentVersion, EmbeddedChunk
 from rag.store.edge.store import EdgeVectorStore
 from rag.store.port import HybridQuery
 from rag.store.terms import TermCounter, TermSpace
+from tests.embedded.forks import bulkhead
 
 BULKHEAD = Path(sys.executable).with_name("bulkhead")
 
@@ -67,8 +69,8 @@ def test_the_retrieval_benchmark_finds_what_post_filtering_loses(tmp_path: Path)
     result = tmp_path / "result.json"
     size = ["--points", "2000", "--tenants", "30", "--questions", "20", "--grown", "5000"]
     size += ["--local-questions", "1"]
-    command = [BULKHEAD, "bench", "retrieval", *size, "--out", str(result)]
-    subprocess.run(command, check=True, capture_output=True)
+    ran = bulkhead(["bench", "retrieval", *size, "--out", str(result)], os.environ)
+    assert ran.returncode == 0, ran.stderr
     report = json.loads(result.read_text())
     for state in ("as_written", "optimized"):
         for cell in report[state].values():

@@ -12,7 +12,6 @@ import httpx
 import pytest
 from typer.testing import CliRunner
 
-from evals.performance.deployment import deployed
 from evals.privacy import masking
 from evals.privacy.clean import clean
 from evals.privacy.first_token import Gateway, measure
@@ -21,6 +20,7 @@ from evals.privacy.samples import DEVELOPMENT, HELD_OUT, Sample, Span, filled
 from evals.privacy.scores import Scores, rate
 from isolation.masking.findings import Finding
 from serving.cli.main import build
+from tests.embedded.forks import deployed_forked
 
 _TEXT = "I am Ada Lind, 8 Elm Road"
 _SAMPLE = Sample(_TEXT, (Span(5, 13, "PERSON"), Span(15, 25, "STREET_ADDRESS")), HELD_OUT)
@@ -105,7 +105,7 @@ def test_a_detector_that_finds_nothing_fails_and_what_was_not_measured_is_told(
 
 def test_both_tenants_are_asked_and_shut_out_again(tmp_path: Path) -> None:
     """Through a gateway process with a stub engine: that it works, and no figure."""
-    with deployed(tmp_path, {}) as deployment:
+    with deployed_forked(tmp_path, {}) as deployment:
         url, admin = deployment.gateway.url, deployment.admin_key
         result = asyncio.run(measure(Gateway(url, admin), requests=2))
         headers = {"Authorization": f"Bearer {admin}"}

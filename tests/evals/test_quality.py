@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-import subprocess
-import sys
+import os
 from pathlib import Path
 
 import pytest
@@ -17,18 +16,19 @@ from evals.statistics import mean_with_interval, ndcg, recall, separation, share
 from isolation.testing.contexts import tenant_for_tests
 from rag.documents import Passage
 from rag.prompt import Message
+from tests.embedded.forks import bulkhead
 
-BULKHEAD = Path(sys.executable).with_name("bulkhead")
 ROOT = Path(__file__).resolve().parents[2]
 SETS = ("support_kb", "fjellvik", "voltbay")
 
 
 def test_the_benchmark_reports_each_way_and_says_that_the_articles_are_left_out(
-    tmp_path: Path,
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.chdir(ROOT)
     result = tmp_path / "result.json"
-    command = [BULKHEAD, "bench", "quality", "--questions", "8", "--out", str(result)]
-    run = subprocess.run(command, check=True, capture_output=True, text=True, cwd=ROOT)
+    run = bulkhead(["bench", "quality", "--questions", "8", "--out", str(result)], os.environ)
+    assert run.returncode == 0, run.stderr
     assert "No --data" in run.stderr
     report = json.loads(result.read_text())
     assert report["foreign_hits"] == 0
@@ -49,8 +49,7 @@ def test_the_benchmark_reports_each_way_and_says_that_the_articles_are_left_out(
 
 
 def test_data_that_is_not_there_is_refused(tmp_path: Path) -> None:
-    command = [BULKHEAD, "bench", "quality", "--data", str(tmp_path)]
-    run = subprocess.run(command, check=False, capture_output=True, text=True, cwd=ROOT)
+    run = bulkhead(["bench", "quality", "--data", str(tmp_path)], os.environ)
     assert run.returncode == 2
     assert "documents.jsonl" in run.stderr
 
