@@ -9,7 +9,7 @@ from playwright.async_api import Page, expect
 
 from tests.gateway.conftest import Platform
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="module")]
 
 HOSTILE = '<img src="x" onerror="window.hacked=1">'
 
