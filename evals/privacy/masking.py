@@ -15,7 +15,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from evals.privacy import answers, context, first_token, hard, stalls
+from evals.privacy import answers, context, first_token, hard, stalls, workers
 from evals.privacy.clean import BRANDS, clean
 from evals.privacy.first_token import Gateway
 from evals.privacy.retail import products, retail
@@ -70,6 +70,7 @@ def measure(plan: Plan, progress: Callable[[str], object]) -> dict[str, Any]:
     result["turn_of_200_characters"] = _latencies(detectors)
     progress("the event loop beside it")
     result["event_loop"] = stalls.measured()
+    result["workers"] = workers.measured()
     progress("passages")
     result["context"] = asyncio.run(context.measure())
     progress("the first token")

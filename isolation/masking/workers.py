@@ -73,6 +73,11 @@ class DetectorWorkers:
     def version(self) -> str:
         return self._workers[0].version
 
+    @property
+    def pids(self) -> list[int]:
+        """Of the workers' processes, as they are now."""
+        return [worker.pid for worker in self._workers]
+
     async def find(self, text: str, locale: str | None) -> list[Finding]:
         """See `Analyzer`.
 

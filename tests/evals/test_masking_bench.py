@@ -88,6 +88,7 @@ def test_a_detector_that_finds_nothing_fails_and_what_was_not_measured_is_told(
     monkeypatch.setattr(masking, "StockPresidio", Nothing)
     monkeypatch.setattr(masking.stalls, "measured", _no_stalls)
     monkeypatch.setattr(masking.context, "measure", _no_context)
+    monkeypatch.setattr(masking.workers, "measured", dict)
     saved = tmp_path / "masking.json"
     arguments = ["masking", "--messages", "50", "--clean", "50", "--out", str(saved)]
     result = CliRunner(env={"COLUMNS": "200"}).invoke(build("bench"), ["bench", *arguments])

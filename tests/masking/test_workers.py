@@ -24,7 +24,7 @@ async def workers() -> AsyncGenerator[DetectorWorkers, None]:
 
 
 def _process(workers: DetectorWorkers) -> int:
-    return workers._workers[0].pid
+    return workers.pids[0]
 
 
 async def test_each_asker_gets_its_own_answer_and_one_that_left_disturbs_nobody(
@@ -65,13 +65,13 @@ async def test_workers_share_what_is_loaded_and_outlive_who_forked_them(
     assert forks.num_threads() == 1  # a fork has no other
     await asyncio.gather(*(workers.find(f"Ada Lind, ada{n}@example.com", None) for n in range(9)))
     used = {each.pid: each.memory_full_info() for each in forks.children()}
-    assert used.keys() == {worker.pid for worker in workers._workers}
+    assert used.keys() == set(workers.pids)
     assert all(each.uss < each.rss / 2 for each in used.values())
     forks.kill()
     await first._process.wait()
     assert await workers.find("ada@example.com", None)
-    assert workers._workers[0].pid in used
-    os.kill(workers._workers[0].pid, signal.SIGKILL)
+    assert workers.pids[0] in used
+    os.kill(workers.pids[0], signal.SIGKILL)
     while not workers._workers[0].dead:
         await asyncio.sleep(0.01)
     assert await workers.find("ada@example.com", None)
@@ -85,7 +85,7 @@ def test_a_gateway_that_is_killed_leaves_no_worker_behind() -> None:
         "from isolation.masking.workers import DetectorWorkers\n"
         "async def main():\n"
         "    workers = await DetectorWorkers.start(1)\n"
-        "    print(workers._workers[0].pid, flush=True)\n"
+        "    print(workers.pids[0], flush=True)\n"
         "    await asyncio.sleep(600)\n"
         "asyncio.run(main())\n"
     )
