@@ -16,6 +16,10 @@ class Finding:
     entity: str
     score: float = 1.0
 
+    def moved(self, by: int) -> Finding:
+        """The same, so many characters further on."""
+        return Finding(self.start + by, self.end + by, self.entity, self.score) if by else self
+
 
 class Detector(Protocol):
     """Finds personal data, by rules or by a model such as GLiNER. May be slow. No text that it is

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from isolation.context import OperatorContext, TenantContext, require_operator, require_tenant
+from isolation.fair_slots import FairSlots
 from isolation.masking.documents import DocumentMasking
 from isolation.masking.findings import Analyzer, Finding
 from isolation.masking.findings_cache import FindingsCache
@@ -41,14 +42,22 @@ class Masker:
 
     Clients send the whole conversation with each turn, so what was found is cached per tenant: only
     the new turn is analysed.
+
+    at_once: how many texts the analyzer takes at the same time; before it, tenants have turns.
     """
 
     def __init__(
-        self, analyzer: Analyzer, policies: Policies, *, cached_texts: int = _CACHED_TEXTS
+        self,
+        analyzer: Analyzer,
+        policies: Policies,
+        *,
+        at_once: int = 1,
+        cached_texts: int = _CACHED_TEXTS,
     ) -> None:
         self._policies = policies
-        self._texts = FindingsCache(analyzer, cached_texts)
-        self._pieces = FindingsCache(analyzer, _CACHED_PIECES)
+        self.slots = FairSlots(at_once)
+        self._texts = FindingsCache(analyzer, cached_texts, self.slots)
+        self._pieces = FindingsCache(analyzer, _CACHED_PIECES, self.slots)
 
     async def mask(
         self, ctx: TenantContext, texts: Sequence[Turn], documents: Sequence[Passage] = ()
@@ -59,8 +68,8 @@ class Masker:
         Raises:
             ContentBlockedError: the tenant's policy does not let something in them pass.
         """
-        tenant = require_tenant(ctx, "masking").tenant_id
-        request = _Request(await self._policies.of(ctx), tenant, self._texts, documents)
+        bound = require_tenant(ctx, "masking")
+        request = _Request(bound, await self._policies.of(ctx), self._texts, documents)
         masked = [
             await request.of_tools(text.text)
             if isinstance(text, ToolText)
@@ -77,13 +86,13 @@ class Masker:
 
     async def documents(self, ctx: TenantContext) -> DocumentMasking | None:
         """How the tenant's documents are masked when they come in; None: they are not."""
-        tenant = require_tenant(ctx, "masking").tenant_id
+        bound = require_tenant(ctx, "masking")
         policy = await self._policies.of(ctx)
         if not policy.acts(Direction.documents):
             return None
 
         async def find(text: str) -> list[Finding]:
-            return await self._pieces.find(tenant, policy.locale, text)
+            return await self._pieces.find(bound, policy.locale, text)
 
         return DocumentMasking(policy, find, self._pieces.analyzer.version)
 
@@ -99,13 +108,13 @@ class _Request:
 
     def __init__(
         self,
+        ctx: TenantContext,
         policy: MaskingPolicy,
-        tenant: TenantId,
         cache: FindingsCache,
         documents: Sequence[Passage],
     ) -> None:
+        self._ctx = ctx
         self._policy = policy
-        self._tenant = tenant
         self._cache = cache
         self._documents = documents
         self._given: list[str] = []
@@ -147,7 +156,7 @@ class _Request:
             policy.acted_on(Direction.tools, Action.block),
             policy.tool_links is ToolLinks.removed,
             policy.acted_on(Direction.output, Action.block) & looked_for,
-            partial(self._cache.analyzed, policy.locale),
+            partial(self._cache.analyzed, ctx, policy.locale),
         )
         return RequestVault(ctx, self._numbering.values(), outgoing)
 
@@ -158,7 +167,7 @@ class _Request:
     async def _wanted(self, direction: Direction, text: str) -> list[Finding]:
         if not self._policy.acts(direction):
             return []
-        found = await self._cache.find(self._tenant, self._policy.locale, text)
+        found = await self._cache.find(self._ctx, self._policy.locale, text)
         return self._policy.judged(direction, text, found)
 
     def _placeholder(self, masked: MaskedText, written: str) -> str:

@@ -80,16 +80,21 @@ async def _chat_parts(
     settings = core.settings
     model = worker.model if worker is not None else settings.model_path
     redis = await stack.enter_async_context(open_valkey(settings))
+    queue = FairQueue(settings.engine_slots)
+    masker = None if core.masking is None else core.masking.masker
+    metrics.queue_waiting.set_function(lambda: queue.waiting)
+    if masker is not None:
+        metrics.masking_waiting.set_function(lambda: masker.slots.waiting)
     return ChatParts(
         engine=engine.client,
         tokens=_token_counter(model),
         namespaces=NamespaceDeriver(derived_key(settings, "namespace")),
         scope=cache_scope(settings, model),
         limiter=ValkeyConcurrency(redis),
-        queue=FairQueue(settings.engine_slots),
+        queue=queue,
         usage=core.usage,
         policies=core.policies,
-        masker=None if core.masking is None else core.masking.masker,
+        masker=masker,
         retriever=core.retriever if settings.retrieval == "on" else None,
         refusal=_refusal(settings),
         guard=_guards(settings),

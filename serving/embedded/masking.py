@@ -36,4 +36,5 @@ def open_masking(
     except RecognizerError as error:
         raise StartupError(f"BULKHEAD_MASKING_RECOGNIZERS: {error.message}") from None
     stack.push_async_callback(workers.close)
-    return OpenMasking(Masker(workers, policies), workers)
+    masker = Masker(workers, policies, at_once=settings.masking_workers)
+    return OpenMasking(masker, workers)

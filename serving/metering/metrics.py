@@ -28,7 +28,16 @@ class Metrics:
         self.engine_ready = Gauge(
             "bulkhead_engine_ready", "1 while a probed engine is there.", registry=self.registry
         )
-
+        self.queue_waiting = Gauge(
+            "bulkhead_queue_waiting",
+            "Requests that wait for a slot of the engine (BULKHEAD_ENGINE_SLOTS).",
+            registry=self.registry,
+        )
+        self.masking_waiting = Gauge(
+            "bulkhead_masking_waiting",
+            "Texts that wait to be analysed (BULKHEAD_MASKING_WORKERS).",
+            registry=self.registry,
+        )
         self.adapter_loads = Counter(
             "bulkhead_adapter_loads_total",
             "Adapters loaded into the engine; reload: soon after they were evicted.",

@@ -147,6 +147,8 @@ def test_the_operators_routes_are_the_operators(gateway: Gateway) -> None:
         )
         assert operator.status_code == 200
     assert "fjellvik" not in operator.text  # metrics name no tenant
+    for waiting in ("queue", "masking"):
+        assert f"bulkhead_{waiting}_waiting 0.0" in operator.text
 
 
 def test_admin_errors_are_problems(gateway: Gateway) -> None:

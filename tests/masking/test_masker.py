@@ -7,12 +7,13 @@ from collections.abc import AsyncGenerator
 
 import pytest
 
+from isolation.context import TenantContext
+from isolation.fair_slots import FairSlots
 from isolation.masking.findings import Finding, without_overlaps
 from isolation.masking.findings_cache import FindingsCache
 from isolation.masking.masker import Masker
 from isolation.masking.policy import StandardPolicies
 from isolation.masking.threaded import Threaded
-from isolation.tenant_id import TenantId
 from isolation.testing.contexts import operator_for_tests, tenant_for_tests
 
 FJELLVIK, VOLTBAY = tenant_for_tests("fjellvik"), tenant_for_tests("voltbay")
@@ -97,9 +98,9 @@ async def test_a_cache_shared_by_all_is_caught(
     find = FindingsCache.find
 
     async def leaky(
-        cache: FindingsCache, tenant: TenantId, locale: str | None, text: str
+        cache: FindingsCache, ctx: TenantContext, locale: str | None, text: str
     ) -> list[Finding]:
-        return await find(cache, TenantId("everybody"), locale, text)
+        return await find(cache, tenant_for_tests("everybody"), locale, text)
 
     monkeypatch.setattr(FindingsCache, "find", leaky)
     analyzer = Threaded(detector, "1")
@@ -112,9 +113,9 @@ async def test_a_cache_shared_by_all_is_caught(
 
 async def test_the_cache_is_bounded_and_holds_no_text(detector: Names) -> None:
     analyzer = Threaded(detector, "1")
-    cache = FindingsCache(analyzer, 10)
+    cache = FindingsCache(analyzer, 10, FairSlots(1))
     for number in range(50):
-        await cache.find(FJELLVIK.tenant_id, None, f"Maria {number}")
+        await cache.find(FJELLVIK, None, f"Maria {number}")
     assert len(cache) == 10
     assert "Maria" not in repr(vars(cache))
     analyzer.close()

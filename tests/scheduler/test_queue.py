@@ -68,9 +68,9 @@ async def test_a_storm_of_cancellations_loses_no_slot() -> None:
 
 async def test_a_slot_granted_in_the_instant_of_cancellation_goes_to_the_next() -> None:
     queue = FairQueue(1)
-    first = asyncio.create_task(queue.enter(FJELLVIK, _soon()))
+    first = asyncio.create_task(queue.enter_until(FJELLVIK, _soon()))
     await asyncio.sleep(0)
-    waiting = asyncio.create_task(queue.enter(VOLTBAY, _soon()))
+    waiting = asyncio.create_task(queue.enter_until(VOLTBAY, _soon()))
     await asyncio.sleep(0)
     queue.leave(FJELLVIK)  # grants to `waiting`, which has not run yet
     waiting.cancel()

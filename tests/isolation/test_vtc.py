@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serving.scheduler.vtc import INPUT_PRICE, OUTPUT_PRICE, VirtualTokenCounters
+from isolation.vtc import INPUT_PRICE, OUTPUT_PRICE, VirtualTokenCounters
 
 LARGEST = 100
 COSTS = st.tuples(st.integers(1, LARGEST), st.integers(0, LARGEST))
