@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager, contextmanager
 
 from isolation.context import TenantContext, require_tenant
 from rag.documents import Passage
+from rag.embedding.port import Embedder
 from rag.filters import Where
 from rag.generation import Generation
 from rag.retrieval.follow_up import Question
@@ -94,6 +95,11 @@ class LiveEmbedder:
 
     def __init__(self, live: LiveRetriever) -> None:
         self._live = live
+
+    @property
+    def behind(self) -> Embedder:
+        """The model itself, whose line is the same for all who ask it."""
+        return self._live.generation.embedder
 
     @property
     def name(self) -> str:

@@ -7,10 +7,12 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from itertools import islice
 
+from isolation.context import TenantContext
 from isolation.masking.documents import DocumentMask
 from rag.ahead import ahead
 from rag.documents import Chunk, EmbeddedChunk, Source
 from rag.embedding.port import Embedder
+from rag.embedding.turns import InTurn
 from rag.generation import Generation
 from rag.masked_source import MaskedSource
 from rag.splitting import Splitter
@@ -20,16 +22,20 @@ BATCH = 256
 
 
 async def embedded(
-    document: Source, generation: Generation, mask: DocumentMask | None = None
+    ctx: TenantContext,
+    document: Source,
+    generation: Generation,
+    mask: DocumentMask | None = None,
 ) -> AsyncGenerator[list[EmbeddedChunk], None]:
-    """The document's chunks with their vectors, in order; under `mask`, none of them in clear.
+    """A tenant's document as chunks with their vectors, in order; under `mask`, none in clear.
 
     While a batch is written, the next one is embedded, and the one after it is split; the embedder,
     which is what takes the time, does not wait.
     """
+    embedder = InTurn(ctx, generation.embedder)
     async with (
         aclosing(ahead(_split(document, generation.splitter, mask))) as chunks,
-        aclosing(ahead(_embedded(chunks, generation.embedder))) as batches,
+        aclosing(ahead(_embedded(chunks, embedder))) as batches,
     ):
         async for batch in batches:
             yield batch

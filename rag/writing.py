@@ -145,7 +145,7 @@ class VersionWriter:
         collection, staged = generation.store.of(self._ctx), new.staged
         chunks, renewed = 0, time.monotonic()
         mask = None if new.masking is None else new.masking.begin()
-        async with aclosing(embedded(new.document, generation, mask)) as batches:
+        async with aclosing(embedded(self._ctx, new.document, generation, mask)) as batches:
             async for batch in batches:
                 if time.monotonic() - renewed > CLAIM_SECONDS / 4:
                     await self._catalog.renew(claim)

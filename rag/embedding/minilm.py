@@ -39,6 +39,7 @@ class MiniLmEmbedder:
     name = "all-MiniLM-L6-v2"
     dimension = 384
     checksum = _MODEL_SHA256
+    at_once = 1
 
     def __init__(self, *, threads: int = 1) -> None:
         self._threads = threads

@@ -16,6 +16,8 @@ from pathlib import Path, PurePath
 from threading import Lock, Thread
 from typing import Any
 
+from isolation.context import TenantContext
+from isolation.fair_slots import FairSlots
 from rag.documents import SpooledDocument
 from rag.errors import DocumentTooLargeError, DocumentUnreadableError, InvalidFilterError
 from rag.reading.limits import ReadingLimits
@@ -33,21 +35,26 @@ Answer = dict[str, Any]
 class Parsers:
     """Reads files. Safe to share: it holds no tenant's state, and its processes none after a file.
 
-    at_once: how many files are parsed at the same time; others wait their turn.
+    at_once: how many files are parsed at the same time. Others wait: that of the tenant which has
+    had the least parsed is next, so that nobody's one file waits for another's hundred.
     """
 
     def __init__(self, spool: Spool, limits: ReadingLimits, *, at_once: int = 2) -> None:
         self._spool = spool
         self._limits = limits
-        self._turns = asyncio.Semaphore(at_once)
+        self._slots = FairSlots(at_once)
         self._server: _ServerProcess | None = None
         self._lock = Lock()
 
     @asynccontextmanager
     async def read(
-        self, source: SourceFile, document_id: str, digest: str | None = None
+        self,
+        ctx: TenantContext,
+        source: SourceFile,
+        document_id: str,
+        digest: str | None = None,
     ) -> AsyncGenerator[SpooledDocument, None]:
-        """The document in a file, while the block runs.
+        """The document in a tenant's file, while the block runs.
 
         digest: the file's, for the catalogue.
 
@@ -58,9 +65,14 @@ class Parsers:
             InvalidDocumentError: the id is not acceptable.
         """
         with self._spool.file() as target:
-            async with self._turns:
+            async with self._slots.turn(ctx, source.path.stat().st_size):
                 answer = await self._parsed(source, target)
             yield _document(answer, source.name, document_id, target, digest)
+
+    @property
+    def waiting(self) -> int:
+        """How many files wait."""
+        return self._slots.waiting
 
     def start(self) -> None:
         """Load the libraries now and not at the first file; returns at once."""

@@ -18,6 +18,7 @@ from operator import mul
 from isolation.context import TenantContext, require_same_tenant, require_tenant
 from rag.documents import Passage
 from rag.embedding.port import Embedder, for_queries
+from rag.embedding.turns import InTurn
 from rag.retrieval.follow_up import Question
 from rag.sentences import spans
 
@@ -40,7 +41,7 @@ class Compressor:
     def of(self, ctx: TenantContext) -> TenantCompressor:
         """For this tenant's passages."""
         bound = require_tenant(ctx, "the compression")
-        return TenantCompressor(bound, self._embedder(), self._sentences)
+        return TenantCompressor(bound, InTurn(bound, self._embedder()), self._sentences)
 
 
 class TenantCompressor:

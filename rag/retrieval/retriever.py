@@ -11,6 +11,7 @@ from isolation.context import TenantContext
 from isolation.errors import InvalidRequestError
 from rag.documents import Passage
 from rag.embedding.port import Embedder
+from rag.embedding.turns import InTurn
 from rag.filters import Where
 from rag.retrieval.duplicates import without_duplicates
 from rag.retrieval.follow_up import Question
@@ -34,7 +35,8 @@ class Retriever:
 
     def of(self, ctx: TenantContext) -> TenantRetriever:
         """The search as this tenant sees it."""
-        return TenantRetriever(ctx, self._store.of(ctx), self._embedder, self._reranker)
+        embedder = InTurn(ctx, self._embedder)
+        return TenantRetriever(ctx, self._store.of(ctx), embedder, self._reranker)
 
 
 class TenantRetriever:

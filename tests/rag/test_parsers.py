@@ -9,12 +9,16 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partialmethod
 from pathlib import Path
 
 import psutil
 import pytest
 
+from isolation.context import TenantContext
 from isolation.errors import RequestRefusedError
+from isolation.fair_slots import FairSlots
+from isolation.testing.contexts import tenant_for_tests
 from rag.errors import DocumentTooLargeError, DocumentUnreadableError
 from rag.reading import parsers, reader
 from rag.reading.limits import ReadingLimits
@@ -23,6 +27,7 @@ from rag.reading.source import SourceFile
 from rag.spool import Spool
 from tests.rag import pdfs
 
+FJELLVIK, VOLTBAY = tenant_for_tests("fjellvik"), tenant_for_tests("voltbay")
 LIMITS = ReadingLimits(
     size=30_000_000, pages=200, cells=400_000, seconds=6, memory=300_000_000, cell=100_000
 )
@@ -36,10 +41,10 @@ class Files:
         self.spool = Spool(folder / "spool")
         self.parsers = Parsers(self.spool, LIMITS)
 
-    async def text_of(self, name: str, data: bytes) -> str:
+    async def text_of(self, name: str, data: bytes, ctx: TenantContext = FJELLVIK) -> str:
         source = self.folder / f"source-{next(self.numbers)}"
         source.write_bytes(data)
-        async with self.parsers.read(SourceFile(source, name), name) as document:
+        async with self.parsers.read(ctx, SourceFile(source, name), name) as document:
             assert document.path.stat().st_mode & 0o777 == 0o600
             return "".join(document.lines())
 
@@ -123,6 +128,48 @@ async def test_a_bomb_takes_its_own_process_and_no_other(files: Files) -> None:
     *texts, refused = await asyncio.gather(*good, bad, return_exceptions=True)
     assert texts == ["# Good"] * 3
     assert isinstance(refused, DocumentTooLargeError)
+
+
+async def _read_before(files: Files) -> int:
+    """How many of a tenant's twenty files are read before another's one, which came after them."""
+    ended: list[int] = []
+
+    async def read(number: int) -> None:
+        await files.text_of("rows.csv", b"a,b\n" + b"1,2\n" * 10_000)
+        ended.append(number)
+
+    flood = [asyncio.create_task(read(number)) for number in range(20)]
+    while files.parsers.waiting < 10:
+        await asyncio.sleep(0)
+    await files.text_of("one.md", b"# One", VOLTBAY)
+    before = len(ended)
+    await asyncio.gather(*flood)
+    return before
+
+
+async def test_a_file_waits_for_no_more_of_anothers_than_are_being_read(files: Files) -> None:
+    assert await _read_before(files) <= 2 * 2  # those that have begun, and whoever ends with it
+
+
+async def test_without_turns_it_waits_for_all_of_them(
+    files: Files, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The leaky twin: first come, first served."""
+    one_line = tenant_for_tests("everybody")
+    enter = FairSlots.enter
+
+    async def leaky(slots: FairSlots, ctx: TenantContext) -> None:
+        await enter(slots, one_line)
+
+    monkeypatch.setattr(FairSlots, "enter", leaky)
+    monkeypatch.setattr(FairSlots, "leave", partialmethod(_left_by, FairSlots.leave, one_line))
+    assert await _read_before(files) >= 18
+
+
+def _left_by(
+    slots: FairSlots, leave: Callable[..., None], everybody: TenantContext, ctx: TenantContext
+) -> None:
+    leave(slots, everybody)
 
 
 def _children() -> list[psutil.Process]:

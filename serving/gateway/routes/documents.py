@@ -132,7 +132,7 @@ async def _ingested(
     if await own.unchanged(document_id, digest, groups):
         entry = await own.get(document_id)
         return _answer(document_id, entry.title, "unchanged", entry.chunks)
-    async with parts.parsers.read(file, document_id, digest) as document:
+    async with parts.parsers.read(ctx, file, document_id, digest) as document:
         return _written(document, await own.ingest(replace(document, groups=groups)))
 
 

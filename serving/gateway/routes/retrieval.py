@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 from typing import Any, Literal
 
@@ -11,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.requests import Request
 
 from isolation.errors import InvalidRequestError
+from rag.embedding.turns import InTurn
 from rag.filter_json import parse_filter
 from rag.retrieval.follow_up import Question
 from serving.errors import ModelNotFoundError
@@ -87,8 +89,10 @@ async def embeddings(request: Request, ctx: Tenant, parts: Parts) -> dict[str, A
     texts = [asked.input] if isinstance(asked.input, str) else asked.input
     if not texts or not all(texts):
         raise InvalidRequestError("Each input needs at least one character.", param="input")
-    vectors = await parts.embedder.embed(texts)
-    tokens = sum(parts.embedder.count_tokens(text) for text in texts)
+    model = InTurn(ctx, parts.embedder)
+    vectors = await model.embed(texts)
+    # Off the event loop: a body may be long.
+    tokens = await asyncio.to_thread(lambda: sum(map(model.count_tokens, texts)))
     return {
         "object": "list",
         "model": asked.model,
