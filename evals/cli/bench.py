@@ -17,6 +17,7 @@ from evals.cli.bench_engine_cache import engine_cache
 from evals.cli.bench_ingest import ingest
 from evals.cli.bench_long_prefill import long_prefill
 from evals.cli.bench_masking import masking
+from evals.cli.bench_neighbours import neighbours
 from evals.cli.bench_prefix import prefix
 from evals.cli.bench_retrieval import retrieval
 from evals.cli.bench_timing import timing
@@ -30,6 +31,7 @@ app.command()(masking)
 app.command()(adapters)
 app.command()(retrieval)
 app.command()(ingest)
+app.command()(neighbours)
 app.command()(engine)
 app.command("engine-cache")(engine_cache)
 app.command("quality")(quality.command)

@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from isolation.errors import BulkheadError
+from rag.embedding.batches import batches
 
 # One uploader published this file; the tests hold it to known similarities.
 _MODEL_SHA256 = "8199be6f699a395f99f89df973f9dc5285fbcfcdb2ae1a4e1201dab014f3d2a6"
 _TOKENIZER_SHA256 = "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037"
 _MAX_TOKENS = 256
-_BATCH = 16
 
 
 class ModelFileError(BulkheadError):
@@ -64,11 +64,8 @@ class MiniLmEmbedder:
         self._thread.shutdown()
 
     def _embed(self, texts: list[str]) -> list[list[float]]:
-        # Neighbours in length share a batch: less padding to compute.
-        order = sorted(range(len(texts)), key=lambda index: len(texts[index]))
         vectors: dict[int, list[float]] = {}
-        for start in range(0, len(order), _BATCH):
-            batch = order[start : start + _BATCH]
+        for batch in batches(texts):
             rows = self._run([texts[index] for index in batch])
             vectors.update(zip(batch, rows.tolist(), strict=True))
         return [vectors[index] for index in range(len(texts))]

@@ -11,10 +11,9 @@ from weakref import WeakKeyDictionary
 
 from isolation.context import TenantContext, require_tenant
 from isolation.fair_slots import FairSlots
+from rag.embedding.batches import batches
 from rag.embedding.port import Embedder, for_queries
 
-# Texts to a turn: what the model on this CPU computes at once.
-STEP = 16
 # Of a model that does not say how many calls it answers at the same time (`at_once`).
 _AT_ONCE = 4
 _LINES: WeakKeyDictionary[Embedder, FairSlots] = WeakKeyDictionary()
@@ -42,14 +41,12 @@ class InTurn:
     async def embed(self, texts: Sequence[str]) -> list[list[float]]:
         """Unit-length vectors in the order of `texts`."""
         line = line_before(self._model)
-        # Neighbours in length share a turn, as they would share a batch: less padding to compute.
-        order = sorted(range(len(texts)), key=lambda index: len(texts[index]))
         vectors: dict[int, list[float]] = {}
-        for start in range(0, len(order), STEP):
-            step = order[start : start + STEP]
-            own = [texts[index] for index in step]
+        # A turn is what the model on this CPU computes at once.
+        for batch in batches(texts):
+            own = [texts[index] for index in batch]
             async with line.turn(self._ctx, sum(map(len, own))):
-                vectors.update(zip(step, await self._model.embed(own), strict=True))
+                vectors.update(zip(batch, await self._model.embed(own), strict=True))
         return [vectors[index] for index in range(len(texts))]
 
     def close(self) -> None:

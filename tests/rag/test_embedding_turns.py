@@ -9,6 +9,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from evals.performance.hashed_embedder import HashedEmbedder
 from isolation.context import TenantContext
@@ -17,9 +19,10 @@ from isolation.testing.contexts import tenant_for_tests
 from rag import pipeline
 from rag.documents import Document
 from rag.embedding import turns
+from rag.embedding.batches import CHARACTERS, TEXTS, batches
 from rag.embedding.minilm import MiniLmEmbedder
 from rag.embedding.port import Embedder
-from rag.embedding.turns import STEP, InTurn, line_before
+from rag.embedding.turns import InTurn, line_before
 from rag.generation import Generation
 from rag.retrieval.follow_up import Question
 from rag.retrieval.retriever import Retriever
@@ -76,7 +79,7 @@ async def waited(tmp_path: Path) -> AsyncGenerator[object, None]:
 
 
 async def test_a_question_waits_for_one_step_of_anothers_document(waited: object) -> None:
-    assert await waited(VOLTBAY) <= 2 * STEP  # type: ignore[operator]
+    assert await waited(VOLTBAY) <= 2 * TEXTS  # type: ignore[operator]
 
 
 async def test_without_turns_it_waits_for_a_batch(
@@ -89,23 +92,23 @@ async def test_without_turns_it_waits_for_a_batch(
 
     monkeypatch.setattr(pipeline, "InTurn", shared)
     monkeypatch.setattr("rag.retrieval.retriever.InTurn", shared)
-    assert await waited(VOLTBAY) >= pipeline.BATCH - STEP  # type: ignore[operator]
+    assert await waited(VOLTBAY) >= pipeline.BATCH - TEXTS  # type: ignore[operator]
 
 
 async def test_steps_alone_do_not_help_against_many(monkeypatch: pytest.MonkeyPatch) -> None:
     """With twenty documents of one tenant, it is the turns that do; the other twin has none."""
 
     async def texts_before(model: OneThread) -> int:
-        own = [[f"{doc} {n}" for n in range(4 * STEP)] for doc in range(20)]
+        own = [[f"{doc} {n}" for n in range(4 * TEXTS)] for doc in range(20)]
         tasks = [asyncio.create_task(InTurn(FJELLVIK, model).embed(texts)) for texts in own]
-        while len(model.had) < 3 * STEP:
+        while len(model.had) < 3 * TEXTS:
             await asyncio.sleep(0)
         before = len(model.had)
         await InTurn(VOLTBAY, model).embed([ASKED])
         await asyncio.gather(*tasks)
         return model.had.index(ASKED) - before
 
-    assert await texts_before(OneThread()) <= 2 * STEP
+    assert await texts_before(OneThread()) <= 2 * TEXTS
 
     @asynccontextmanager
     async def at_once(
@@ -114,7 +117,7 @@ async def test_steps_alone_do_not_help_against_many(monkeypatch: pytest.MonkeyPa
         yield
 
     monkeypatch.setattr(FairSlots, "turn", at_once)
-    assert await texts_before(OneThread()) > 10 * STEP
+    assert await texts_before(OneThread()) > 10 * TEXTS
 
 
 async def test_vectors_are_those_of_the_model_in_the_order_of_the_texts() -> None:
@@ -123,6 +126,16 @@ async def test_vectors_are_those_of_the_model_in_the_order_of_the_texts() -> Non
     assert await InTurn(VOLTBAY, model).embed(texts) == await model.embed(texts)
     assert await InTurn(VOLTBAY, model).embed([]) == []
     model.close()
+
+
+@given(st.lists(st.integers(0, 2_000), max_size=80))
+def test_batches_hold_each_text_once_and_no_more_than_fits(lengths: list[int]) -> None:
+    texts = ["x" * length for length in lengths]
+    found = list(batches(texts))
+    assert sorted(index for batch in found for index in batch) == list(range(len(texts)))
+    for batch in found:
+        longest = max(len(texts[index]) for index in batch)
+        assert len(batch) == 1 or (len(batch) <= TEXTS and len(batch) * longest <= CHARACTERS)
 
 
 async def test_questions_are_embedded_as_the_model_embeds_questions() -> None:
