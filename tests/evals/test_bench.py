@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
+from evals.performance import neighbours
 from evals.performance.corpus import Corpus
 from evals.performance.load import Load, LoadError, Target, run
 from evals.performance.peers import LocalMode, NumpySlab
@@ -63,6 +64,19 @@ async def test_a_target_that_is_away_fails_the_run(unused_tcp_port: int) -> None
     target = Target(f"http://127.0.0.1:{unused_tcp_port}", "k", "m")
     with pytest.raises(LoadError):
         await run(target, Load(1, 1, False), lambda n: None)
+
+
+async def test_neighbours_are_measured_each_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Short, and no figure: that all of it is asked."""
+    monkeypatch.setattr(neighbours, "BATCH", 8)
+    monkeypatch.setattr(neighbours, "_CHUNK", 200)
+    monkeypatch.setattr(neighbours, "_LONG", 3_000)
+    result = await neighbours.measure(neighbours.Plan(asked=2, messages=2), lambda said: None)
+    for part in ("embedding", "masking"):
+        assert list(result[part]["ms"]) == ["alone", "in_turns", "first_come"]
+        for times in result[part]["ms"].values():
+            assert times["asked"] == 2
+            assert 0 < times["p50"] <= times["max"]
 
 
 def test_the_retrieval_benchmark_finds_what_post_filtering_loses(tmp_path: Path) -> None:

@@ -180,6 +180,16 @@ ROWS = (
     ),
     Row("ingestion against", [passing_memory]),
     Row(
+        "a question's wait",
+        [
+            *each("neighbours:embedding/ms/{}/p50", "alone", "in_turns"),
+            seconds("neighbours:embedding/ms/first_come/p50"),
+            *each("neighbours:masking/ms/{}/p50", "alone", "in_turns"),
+            seconds("neighbours:masking/ms/first_come/p50"),
+        ],
+        ["neighbours:masking/characters_of_each"],
+    ),
+    Row(
         "questions refused",
         ["quality:refusal/fresh/false_refusals/count", refused],
         each("quality:refusal/fresh/{}/of", "false_refusals", "let_through/all"),
