@@ -55,6 +55,8 @@ class Masker:
         cached_texts: int = _CACHED_TEXTS,
     ) -> None:
         self._policies = policies
+        # Compiled now, and not in the first request.
+        Literals(MaskingPolicy().kinds)
         self.slots = FairSlots(at_once)
         self._texts = FindingsCache(analyzer, cached_texts, self.slots)
         self._pieces = FindingsCache(analyzer, _CACHED_PIECES, self.slots)
