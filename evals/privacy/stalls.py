@@ -10,11 +10,10 @@ import asyncio
 import gc
 import json
 import statistics
-import subprocess
-import sys
 import time
 from typing import Any
 
+from evals.privacy.alone import alone
 from isolation.guard.links import LinkGuard
 from isolation.masking.detector import PresidioDetector
 from isolation.masking.entities import VERSION
@@ -36,11 +35,7 @@ _TEXT = (
 
 def measured() -> dict[str, Any]:
     """`measure`, in a process of its own."""
-    done = subprocess.run(
-        [sys.executable, "-m", __name__], stdout=subprocess.PIPE, text=True, check=True
-    )
-    result: dict[str, Any] = json.loads(done.stdout)
-    return result
+    return alone(__name__)
 
 
 async def measure() -> dict[str, Any]:

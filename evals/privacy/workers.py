@@ -8,13 +8,12 @@ from __future__ import annotations
 import asyncio
 import json
 import statistics
-import subprocess
-import sys
 import time
 from typing import Any
 
 import psutil
 
+from evals.privacy.alone import alone
 from isolation.masking.workers import DetectorWorkers
 
 _WORKERS, _DEATHS = 2, 10
@@ -23,11 +22,7 @@ _TEXT = "My name is Maria Lopez, maria.lopez@example.com."
 
 def measured() -> dict[str, Any]:
     """`measure`, in a process of its own."""
-    done = subprocess.run(
-        [sys.executable, "-m", __name__], stdout=subprocess.PIPE, text=True, check=True
-    )
-    result: dict[str, Any] = json.loads(done.stdout)
-    return result
+    return alone(__name__)
 
 
 async def measure() -> dict[str, Any]:

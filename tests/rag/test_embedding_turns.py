@@ -4,7 +4,7 @@ not for a batch of it."""
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -30,6 +30,7 @@ from rag.store.edge.store import EdgeVectorStore
 
 FJELLVIK, VOLTBAY = tenant_for_tests("fjellvik"), tenant_for_tests("voltbay")
 CHUNKS = 600
+Measured = Callable[[TenantContext], Awaitable[int]]
 ASKED = "How long may I return?"
 
 
@@ -52,7 +53,7 @@ class OneThread(HashedEmbedder):
 
 
 @pytest.fixture
-async def waited(tmp_path: Path) -> AsyncGenerator[object, None]:
+async def waited(tmp_path: Path) -> AsyncGenerator[Measured, None]:
     """How many texts are embedded between a tenant's asking and its turn, while another one's
     document comes in."""
     model, store = OneThread(), EdgeVectorStore.open(tmp_path / "edge", 8)
@@ -78,12 +79,12 @@ async def waited(tmp_path: Path) -> AsyncGenerator[object, None]:
     await store.close()
 
 
-async def test_a_question_waits_for_one_step_of_anothers_document(waited: object) -> None:
-    assert await waited(VOLTBAY) <= 2 * TEXTS  # type: ignore[operator]
+async def test_a_question_waits_for_one_step_of_anothers_document(waited: Measured) -> None:
+    assert await waited(VOLTBAY) <= 2 * TEXTS
 
 
 async def test_without_turns_it_waits_for_a_batch(
-    waited: object, monkeypatch: pytest.MonkeyPatch
+    waited: Measured, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The leaky twin."""
 
@@ -92,7 +93,7 @@ async def test_without_turns_it_waits_for_a_batch(
 
     monkeypatch.setattr(pipeline, "InTurn", shared)
     monkeypatch.setattr("rag.retrieval.retriever.InTurn", shared)
-    assert await waited(VOLTBAY) >= pipeline.BATCH - TEXTS  # type: ignore[operator]
+    assert await waited(VOLTBAY) >= pipeline.BATCH - TEXTS
 
 
 async def test_steps_alone_do_not_help_against_many(monkeypatch: pytest.MonkeyPatch) -> None:
