@@ -7,7 +7,11 @@ from typing import Protocol
 
 
 class Embedder(Protocol):
-    """A sentence embedding model."""
+    """A sentence embedding model.
+
+    It may have, beside this: `queries`, the same model for questions; `at_once`, how many calls it
+    answers at the same time; `behind`, the model that answers in its place (`turns`).
+    """
 
     @property
     def name(self) -> str:

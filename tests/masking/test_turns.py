@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
 from itertools import pairwise
 
 import pytest
@@ -13,7 +11,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from isolation.context import TenantContext
-from isolation.fair_slots import FairSlots
 from isolation.masking import findings_cache
 from isolation.masking.entities import VERSION
 from isolation.masking.findings import Finding
@@ -22,6 +19,7 @@ from isolation.masking.policy import StandardPolicies
 from isolation.masking.windows import OVERLAP, WINDOW, windows
 from isolation.masking.workers import DetectorWorkers
 from isolation.testing.contexts import tenant_for_tests
+from tests.turns import give_no_turns
 
 FJELLVIK, VOLTBAY = tenant_for_tests("fjellvik"), tenant_for_tests("voltbay")
 SHORT = "I am Maria"
@@ -77,13 +75,7 @@ async def test_a_tenants_own_flood_is_before_it() -> None:
 async def test_without_turns_it_waits_for_all_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """The leaky twin: first come, first served."""
 
-    @asynccontextmanager
-    async def at_once(
-        slots: FairSlots, ctx: TenantContext, cost: int
-    ) -> AsyncGenerator[None, None]:
-        yield
-
-    monkeypatch.setattr(FairSlots, "turn", at_once)
+    give_no_turns(monkeypatch)
     analyzer = Slow()
     assert await _flooded(Masker(analyzer, StandardPolicies()), analyzer) > 15 * WINDOW
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -14,7 +13,6 @@ from hypothesis import strategies as st
 
 from evals.performance.hashed_embedder import HashedEmbedder
 from isolation.context import TenantContext
-from isolation.fair_slots import FairSlots
 from isolation.testing.contexts import tenant_for_tests
 from rag import pipeline
 from rag.documents import Document
@@ -27,6 +25,7 @@ from rag.generation import Generation
 from rag.retrieval.follow_up import Question
 from rag.retrieval.retriever import Retriever
 from rag.store.edge.store import EdgeVectorStore
+from tests.turns import give_no_turns
 
 FJELLVIK, VOLTBAY = tenant_for_tests("fjellvik"), tenant_for_tests("voltbay")
 CHUNKS = 600
@@ -111,13 +110,7 @@ async def test_steps_alone_do_not_help_against_many(monkeypatch: pytest.MonkeyPa
 
     assert await texts_before(OneThread()) <= 2 * TEXTS
 
-    @asynccontextmanager
-    async def at_once(
-        slots: FairSlots, ctx: TenantContext, cost: int
-    ) -> AsyncGenerator[None, None]:
-        yield
-
-    monkeypatch.setattr(FairSlots, "turn", at_once)
+    give_no_turns(monkeypatch)
     assert await texts_before(OneThread()) > 10 * TEXTS
 
 
