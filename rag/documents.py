@@ -17,7 +17,7 @@ from isolation.tenant_id import TenantId
 from rag.errors import InvalidDocumentError
 from rag.filters import Metadata, check_metadata
 
-MAX_ID_LENGTH = 256
+MAX_ID_LENGTH, MAX_TITLE_LENGTH = 256, 500
 _BLOCK = 64_000
 _FORBIDDEN = re.compile(r"[\x00-\x1f\x7f]")
 
@@ -39,6 +39,10 @@ class Document:
 
     def __post_init__(self) -> None:
         _check(self.id, self.metadata, self.groups)
+        if len(self.title) > MAX_TITLE_LENGTH:
+            raise InvalidDocumentError(
+                f"A title has at most {MAX_TITLE_LENGTH} characters.", param="title"
+            )
         if not self.text.strip():
             raise InvalidDocumentError("The document holds no text.", param="text")
 

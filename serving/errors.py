@@ -44,7 +44,7 @@ class ContextLimitError(RequestRefusedError):
 
     def __init__(self, needed: int, limit: int) -> None:
         super().__init__(
-            f"The request needs {needed} tokens of context and your tier allows {limit}. "
+            f"The request needs at least {needed} tokens of context and your tier allows {limit}. "
             "Shorten the conversation or lower max_tokens.",
             param="messages",
         )

@@ -23,6 +23,7 @@ from serving.engine.launch import Worker
 from serving.engine.tokens import ByteCounter, TokenCounter, TokenizerCounter
 from serving.gateway.chat import ChatService
 from serving.gateway.chat_parts import ChatOptions, ChatParts
+from serving.gateway.counting import Counting
 from serving.gateway.refusal import Refusal
 from serving.gateway.runtime import DemoTenant, Readiness, Runtime
 from serving.key_files import derived_key
@@ -80,7 +81,7 @@ async def _chat_parts(
     settings = core.settings
     model = worker.model if worker is not None else settings.model_path
     redis = await stack.enter_async_context(open_valkey(settings))
-    queue = FairQueue(settings.engine_slots)
+    queue, counting = FairQueue(settings.engine_slots), Counting()
     masker = None if core.masking is None else core.masking.masker
     metrics.queue_waiting.set_function(lambda: queue.waiting)
     if masker is not None:
@@ -88,6 +89,7 @@ async def _chat_parts(
     return ChatParts(
         engine=engine.client,
         tokens=_token_counter(model),
+        counting=counting,
         namespaces=NamespaceDeriver(derived_key(settings, "namespace")),
         scope=cache_scope(settings, model),
         limiter=ValkeyConcurrency(redis),

@@ -14,6 +14,9 @@ from tokenizers import Tokenizer
 Messages = Sequence[Mapping[str, Any]]
 Tools = Sequence[Mapping[str, Any]]
 
+# As many bytes as a template's marks around a message have tokens, or more.
+_MARKS = " " * 8
+
 
 class TokenCounter(Protocol):
     """Counts tokens as the engine will."""
@@ -24,6 +27,9 @@ class TokenCounter(Protocol):
 
     def count(self, text: str) -> int:
         """Tokens of a text."""
+
+    def rendered(self, messages: Messages, tools: Tools = ()) -> str:
+        """A text of as many tokens as the conversation has (`count_messages`)."""
 
     def count_messages(self, messages: Messages, tools: Tools = ()) -> int:
         """Tokens of a conversation under the model's chat template, generation prompt included."""
@@ -45,14 +51,16 @@ class TokenizerCounter:
     def count(self, text: str) -> int:
         return len(self._tokenizer.encode(text, add_special_tokens=False).ids)
 
-    def count_messages(self, messages: Messages, tools: Tools = ()) -> int:
-        rendered = self._template.render(
+    def rendered(self, messages: Messages, tools: Tools = ()) -> str:
+        return self._template.render(
             messages=[_with_objects(message) for message in messages],
             tools=[{**tool, "defer_loading": None} for tool in tools] or None,
             add_generation_prompt=True,
             **self._special,
         )
-        return self.count(rendered)
+
+    def count_messages(self, messages: Messages, tools: Tools = ()) -> int:
+        return self.count(self.rendered(messages, tools))
 
 
 class ByteCounter:
@@ -63,14 +71,18 @@ class ByteCounter:
     def count(self, text: str) -> int:
         return len(text.encode())
 
+    def rendered(self, messages: Messages, tools: Tools = ()) -> str:
+        offered = [orjson.dumps(tool).decode() for tool in tools]
+        return "".join(text + _MARKS for text in (*map(_said, messages), *offered, ""))
+
     def count_messages(self, messages: Messages, tools: Tools = ()) -> int:
-        offered = sum(len(orjson.dumps(tool)) + 8 for tool in tools)
-        return sum(_bytes(message) + 8 for message in messages) + offered + 8
+        return self.count(self.rendered(messages, tools))
 
 
-def _bytes(message: Mapping[str, Any]) -> int:
+def _said(message: Mapping[str, Any]) -> str:
     calls = message.get("tool_calls")
-    return len(message["content"].encode()) + (len(orjson.dumps(calls)) if calls else 0)
+    content: str = message["content"]
+    return content + (orjson.dumps(calls).decode() if calls else "")
 
 
 def _with_objects(message: Mapping[str, Any]) -> dict[str, Any]:

@@ -46,6 +46,7 @@ class ChatService:
     async def close(self) -> None:
         """End what still runs behind the answers."""
         await self._shadows.close()
+        self._parts.counting.close()
 
 
 class TenantChat:

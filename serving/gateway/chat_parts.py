@@ -11,6 +11,7 @@ from isolation.masking.policy import Policies
 from isolation.namespaces import CacheScope, NamespaceDeriver
 from serving.engine.client import EngineClient
 from serving.engine.tokens import TokenCounter
+from serving.gateway.counting import Counting
 from serving.gateway.ports import Compression, Concurrency, Models, Queue, Retrieval, Trials
 from serving.gateway.privacy_ports import Guard, Masker
 from serving.gateway.refusal import Refusal
@@ -41,6 +42,7 @@ class ChatParts:
 
     engine: Callable[[], EngineClient]
     tokens: Callable[[], TokenCounter]
+    counting: Counting
     namespaces: NamespaceDeriver
     scope: CacheScope
     limiter: Concurrency

@@ -7,20 +7,20 @@ What is not listed is refused: the engine's controls (`cache_salt`, `rid`, `prio
 from __future__ import annotations
 
 import json
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    StringConstraints,
     ValidationError,
     field_validator,
     model_validator,
 )
-from pydantic_core import ErrorDetails
 
-from isolation.errors import InvalidRequestError, ParameterNotAllowedError, RequestRefusedError
 from rag.prompt import Message
+from serving.gateway.json_body import refusal_of
 from serving.gateway.tools import ChosenTool, GivenCalls, Tool, ToolChoice, check_tools
 
 _SAMPLING = (
@@ -31,6 +31,10 @@ _SAMPLING = (
     "presence_penalty",
     "frequency_penalty",
 )
+# The engine compares each of them at each token, for all tenants in one process.
+Stop = Annotated[str, StringConstraints(min_length=1, max_length=200)]
+# As in OpenAI's metadata.
+Label = Annotated[str, StringConstraints(max_length=512)]
 # Greedy: the same answer every time.
 _DEFAULT_SAMPLING = {"temperature": 0.0}
 
@@ -91,7 +95,7 @@ class ChatRequest(_Strict):
     max_completion_tokens: int | None = Field(None, ge=1, le=1_000_000)
     temperature: float | None = Field(None, ge=0, le=2)
     top_p: float | None = Field(None, gt=0, le=1)
-    stop: str | list[str] | None = None
+    stop: Stop | Annotated[list[Stop], Field(max_length=16)] | None = None
     seed: int | None = Field(None, ge=0, le=2**31 - 1)
     presence_penalty: float | None = Field(None, ge=-2, le=2)
     frequency_penalty: float | None = Field(None, ge=-2, le=2)
@@ -99,8 +103,8 @@ class ChatRequest(_Strict):
     tool_choice: ToolChoice | None = None
     parallel_tool_calls: bool | None = None
     n: Literal[1] = 1
-    user: str | None = None
-    metadata: dict[str, str] | None = None
+    user: Label | None = None
+    metadata: Annotated[dict[Label, Label], Field(max_length=16)] | None = None
     # Bulkhead's own: the answer keeps its placeholders, and brings a token that resolves them.
     placeholders: Literal["restored", "kept"] = "restored"
 
@@ -194,20 +198,3 @@ def parse_chat_request(body: bytes) -> ChatRequest:
         raise refusal_of(error) from None
     check_tools(request.tools, request.tool_choice)
     return request
-
-
-def refusal_of(error: ValidationError) -> RequestRefusedError:
-    """A validation error as a refusal that holds no input."""
-    details = error.errors(include_url=False, include_context=False, include_input=False)
-    for detail in details:
-        if detail["type"] == "extra_forbidden":
-            return ParameterNotAllowedError(_path(detail)[:100])
-    first = details[0]
-    where = _path(first)
-    return InvalidRequestError(
-        f"{where}: {first['msg']}." if where else f"{first['msg']}.", param=where or None
-    )
-
-
-def _path(detail: ErrorDetails) -> str:
-    return ".".join(str(part) for part in detail["loc"])

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Awaitable, Callable
+from typing import Annotated, TypeVar
 
 from fastapi import Depends
+from pydantic import BaseModel
 from starlette.requests import Request
 
 from isolation.context import OperatorContext, TenantContext
+from serving.gateway.json_body import invalid, read_json
 from serving.gateway.runtime import Runtime
+
+_OPERATORS_BYTES = 64_000
+Model = TypeVar("Model", bound=BaseModel)
 
 
 def _runtime(request: Request) -> Runtime:
@@ -35,3 +41,12 @@ async def _operator(request: Request) -> OperatorContext:
 Parts = Annotated[Runtime, Depends(_runtime)]
 Tenant = Annotated[TenantContext, Depends(_tenant)]
 Operator = Annotated[OperatorContext, Depends(_operator)]
+
+
+def operators(model: type[Model]) -> Callable[[Request, Operator], Awaitable[Model]]:
+    """For `Depends`: a body that is read after the operator's key. FastAPI would read it before."""
+
+    async def read(request: Request, operator: Operator) -> Model:
+        return await read_json(request, model, limit=_OPERATORS_BYTES, refusal=invalid)
+
+    return read

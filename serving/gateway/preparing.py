@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +13,6 @@ from rag.documents import Passage
 from rag.prompt import Message, assemble, up_to_question
 from rag.retrieval.follow_up import Question, question_of
 from rag.retrieval.small_talk import is_small_talk
-from serving.admission.context_cap import check_context
 from serving.engine.client import Job
 from serving.errors import ToolsNotSupportedError
 from serving.gateway.chat_parts import ChatOptions, ChatParts
@@ -43,6 +43,7 @@ class Preparing:
         self._ctx = ctx
         self._parts = parts
         self._options = options
+        self._counting = parts.counting.of(ctx)
 
     async def prepare(
         self, request: ChatRequest, model: ModelChoice, meter: Meter
@@ -59,8 +60,8 @@ class Preparing:
         form = PromptForm(self._parts.tokens(), tools)
         limit = self._limit(request)
         # Before any work: what the turn would need with a full set of passages.
-        wanted = form.count([*conversation, *(Message("system", text) for text in form.system)])
-        check_context(self._ctx, wanted + self._passage_tokens + limit)
+        wanted = [*conversation, *(Message("system", text) for text in form.system)]
+        await self._count(form, wanted, self._passage_tokens + limit)
         # The original text: the search stays inside the gateway, and a placeholder finds nothing.
         question = question_of(up_to_question(conversation))
         talk = self._parts.retriever is None or is_small_talk(question.text)
@@ -74,12 +75,16 @@ class Preparing:
         with meter.step("masking") as step:
             step.note(texts=len(conversation), passages=len(shown))
             chat = await self._masked(conversation, shown, tools)
-        return self._assembled(request, chat, passages, meter)
+        return await self._assembled(request, chat, passages, meter)
 
     def _offered(self, request: ChatRequest) -> Tools:
         if request.tools and not self._options.tools:
             raise ToolsNotSupportedError
         return [tool.as_dict() for tool in request.offered]
+
+    async def _count(self, form: PromptForm, messages: Sequence[Message], beside: int) -> int:
+        rendered = await self._counting.turn(0, lambda: form.rendered(messages))
+        return await self._counting.checked(rendered, self._parts.tokens(), beside)
 
     def _limit(self, request: ChatRequest) -> int:
         return request.output_limit or self._options.default_max_tokens
@@ -96,21 +101,23 @@ class Preparing:
             return MaskedChat(conversation, passages, tools, vault)
         return await masked_chat(self._parts.masker, self._ctx, conversation, passages, tools)
 
-    def _assembled(
+    async def _assembled(
         self, request: ChatRequest, chat: MaskedChat, passages: list[Passage], meter: Meter
     ) -> Prepared:
         tokens = self._parts.tokens()
         form = PromptForm(tokens, chat.tools)
-        prompt = assemble(
-            self._ctx,
-            chat.conversation,
-            chat.passages,
-            token_budget=self._passage_tokens,
-            count_tokens=tokens.count,
-            system=form.system,
+        prompt = await self._counting.turn(
+            sum(len(passage.text) for passage in chat.passages),
+            lambda: assemble(
+                self._ctx,
+                chat.conversation,
+                chat.passages,
+                token_budget=self._passage_tokens,
+                count_tokens=tokens.count,
+                system=form.system,
+            ),
         )
-        prompt_tokens = form.count(prompt.messages)
-        check_context(self._ctx, prompt_tokens + self._limit(request))
+        prompt_tokens = await self._count(form, prompt.messages, self._limit(request))
         meter.prepared(prompt_tokens, len(prompt.sources))
         kept = request.placeholders == "kept"
         # What the customer is shown of a source is the source, not what the engine saw of it.

@@ -31,9 +31,9 @@ class PromptForm:
         ids = {name: f"call{number:05}" for number, name in enumerate(dict.fromkeys(given), 1)}
         return [_as_dict(message, ids) for message in messages]
 
-    def count(self, messages: Sequence[Message]) -> int:
-        """Tokens of the whole prompt."""
-        return self._tokens.count_messages(self.messages(messages), self._tools)
+    def rendered(self, messages: Sequence[Message]) -> str:
+        """A text of as many tokens as the whole prompt has."""
+        return self._tokens.rendered(self.messages(messages), self._tools)
 
 
 def _as_dict(message: Message, ids: dict[str, str]) -> dict[str, Any]:

@@ -44,6 +44,7 @@ from serving.engine.tokens import ByteCounter
 from serving.gateway.app import create_app
 from serving.gateway.chat import ChatService
 from serving.gateway.chat_parts import ChatOptions, ChatParts
+from serving.gateway.counting import Counting
 from serving.gateway.ports import Retrieval
 from tests.databases import fresh_database
 from tests.gateway.fakes import (
@@ -230,6 +231,7 @@ def chat_service(
     parts = ChatParts(
         engine=lambda: engine,
         tokens=ByteCounter,
+        counting=Counting(),
         namespaces=NamespaceDeriver(b"k" * 32),
         scope=CacheScope("m", "t", "", "1"),
         limiter=Limiter(),

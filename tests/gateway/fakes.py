@@ -42,6 +42,7 @@ from serving.engine.tokens import ByteCounter
 from serving.errors import ConcurrencyLimitError
 from serving.gateway.chat import ChatService
 from serving.gateway.chat_parts import ChatOptions, ChatParts
+from serving.gateway.counting import Counting
 from serving.gateway.ports import Exporter, PublicPrefixes, Reembedding
 from serving.gateway.refusal import Refusal
 from serving.gateway.runtime import DemoTenant, Readiness, Runtime
@@ -344,6 +345,7 @@ def runtime(
     parts = ChatParts(
         engine=lambda: engine,
         tokens=ByteCounter,
+        counting=Counting(),
         namespaces=NamespaceDeriver(b"k" * 32),
         scope=CacheScope("m", "t", "", "1"),
         limiter=limiter,

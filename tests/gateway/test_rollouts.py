@@ -294,8 +294,8 @@ async def test_a_stranger_gets_the_answer_for_the_unknown_on_every_route(gateway
         ({"candidate": 9}, "adapter_not_found"),
         ({"percent": 100}, "rollout_refused"),
         ({"gates": {"alpha": 2}}, "invalid_request"),
-        ({"gates": {"unknown": 2}}, "invalid_request"),
-        ({"tenant": "voltbay"}, "invalid_request"),
+        ({"gates": {"unknown": 2}}, "parameter_not_allowed"),
+        ({"tenant": "voltbay"}, "parameter_not_allowed"),
     ],
 )
 async def test_what_cannot_be_a_rollout_is_refused_and_divides_nothing(

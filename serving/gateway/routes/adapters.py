@@ -25,7 +25,7 @@ from serving.adapters.names import parse_reference
 from serving.adapters.ports import AdapterRecord
 from serving.adapters.registry import AdapterRegistry
 from serving.gateway.adapter_form import read_adapter_form
-from serving.gateway.dependencies import Operator, Parts, Tenant
+from serving.gateway.dependencies import Operator, Parts, Tenant, operators
 from serving.gateway.runtime import AdapterParts
 
 router = APIRouter()
@@ -96,7 +96,11 @@ async def list_everybodys(operator: Operator, adapters: Adapters) -> dict[str, A
 
 @router.patch("/admin/v1/adapters/{tenant}/{reference:path}")
 async def revoke_adapter(
-    tenant: str, reference: str, asked: _Change, operator: Operator, adapters: Adapters
+    tenant: str,
+    reference: str,
+    asked: Annotated[_Change, Depends(operators(_Change))],
+    operator: Operator,
+    adapters: Adapters,
 ) -> dict[str, Any]:
     """Take versions out of service, at once and for good. Running answers end."""
     wanted = parse_reference(reference)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from datetime import datetime, timedelta
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Depends
 from pydantic import BaseModel, ConfigDict, Field
 
 from isolation.tenant_id import tenant_id
-from serving.gateway.dependencies import Operator, Parts
+from serving.gateway.dependencies import Operator, Parts, operators
 from serving.gateway.routes.usage import month_begin
 
 router = APIRouter(prefix="/admin/v1")
@@ -44,7 +44,11 @@ class _Reembedding(BaseModel):
 
 
 @router.post("/reembedding", status_code=202)
-async def reembed(asked: _Reembedding, operator: Operator, parts: Parts) -> dict[str, Any]:
+async def reembed(
+    asked: Annotated[_Reembedding, Depends(operators(_Reembedding))],
+    operator: Operator,
+    parts: Parts,
+) -> dict[str, Any]:
     """Make all vectors anew with an installed model; 409 while that is being done."""
     await parts.reembedding.start(operator, asked.embedding)
     return {"object": "reembedding", **parts.reembedding.status(operator)}
@@ -57,7 +61,9 @@ async def reembedding(operator: Operator, parts: Parts) -> dict[str, Any]:
 
 
 @router.post("/tenants", status_code=201)
-async def add_tenant(asked: _NewTenant, operator: Operator, parts: Parts) -> dict[str, Any]:
+async def add_tenant(
+    asked: Annotated[_NewTenant, Depends(operators(_NewTenant))], operator: Operator, parts: Parts
+) -> dict[str, Any]:
     """Add a tenant; 409 if there is one of this id."""
     tenant = tenant_id(asked.id)
     await parts.registry.add(operator, tenant, asked.tier)
@@ -80,7 +86,10 @@ async def list_tenants(operator: Operator, parts: Parts) -> dict[str, Any]:
 
 @router.patch("/tenants/{name}")
 async def change_tenant(
-    name: str, asked: _TenantChange, operator: Operator, parts: Parts
+    name: str,
+    asked: Annotated[_TenantChange, Depends(operators(_TenantChange))],
+    operator: Operator,
+    parts: Parts,
 ) -> dict[str, Any]:
     """Suspend a tenant, or take it back into service."""
     suspended = asked.state == "suspended"
@@ -103,7 +112,9 @@ async def delete_tenant(name: str, operator: Operator, parts: Parts) -> dict[str
 
 
 @router.post("/keys", status_code=201)
-async def issue_key(asked: _NewKey, operator: Operator, parts: Parts) -> dict[str, Any]:
+async def issue_key(
+    asked: Annotated[_NewKey, Depends(operators(_NewKey))], operator: Operator, parts: Parts
+) -> dict[str, Any]:
     """A new key of a tenant; its text is in this answer and nowhere else.
 
     With `groups`, it reads documents of these groups and of none, and writes no documents.

@@ -23,9 +23,13 @@ from serving.gateway.dependencies import Parts, Tenant
 from serving.gateway.disconnect import until_disconnect
 from serving.gateway.event_stream import EventStream
 from serving.gateway.identifiers import completion_id
+from serving.gateway.json_body import check_values
 from serving.gateway.problems import envelope
 
 router = APIRouter()
+
+# Of 500 messages and 64 tools, and some.
+_VALUES = 10_000
 
 
 @router.post("/v1/chat/completions")
@@ -33,7 +37,9 @@ async def complete(request: Request, ctx: Tenant, parts: Parts) -> Response:
     """Answer a chat from the tenant's own documents."""
     if parts.chat is None:
         raise EngineUnavailableError
-    asked = parse_chat_request(await read_body(request, parts.settings.max_body_bytes))
+    body = await read_body(request, parts.settings.max_body_bytes)
+    await check_values(body, _VALUES)
+    asked = parse_chat_request(body)
     answer = parts.chat.of(ctx).answer(asked, request.state.trace)
     frame = _Frame(asked)
     if asked.stream:

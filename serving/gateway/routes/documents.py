@@ -17,7 +17,6 @@ from pydantic import (
     StrictFloat,
     StrictInt,
     StrictStr,
-    ValidationError,
 )
 from python_multipart.multipart import parse_options_header
 from starlette.requests import Request
@@ -28,9 +27,8 @@ from isolation.errors import InvalidRequestError
 from rag.catalog import CatalogEntry
 from rag.documents import Document, Source
 from rag.reading.source import SourceFile
-from serving.gateway.bodies import read_body
-from serving.gateway.chat_request import refusal_of
 from serving.gateway.dependencies import Parts, Tenant
+from serving.gateway.json_body import read_json
 from serving.gateway.ports import IngestOutcome
 from serving.gateway.runtime import Runtime
 from serving.gateway.uploads import form_upload, raw_upload
@@ -115,10 +113,7 @@ async def delete_document(document_id: str, ctx: Tenant, parts: Parts) -> dict[s
 
 
 async def _posted(request: Request, limit: int) -> Document:
-    try:
-        posted = _PostedDocument.model_validate_json(await read_body(request, limit))
-    except ValidationError as error:
-        raise refusal_of(error) from None
+    posted = await read_json(request, _PostedDocument, limit=limit)
     groups = checked_groups(posted.groups)
     return Document(posted.id, posted.title or posted.id, posted.text, posted.metadata, groups)
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from fastapi import APIRouter
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from starlette.requests import Request
 
-from serving.gateway.bodies import read_body
-from serving.gateway.chat_request import refusal_of
 from serving.gateway.dependencies import Parts, Tenant
+from serving.gateway.json_body import read_json
 
 router = APIRouter()
 
@@ -32,10 +31,7 @@ async def resolve(request: Request, ctx: Tenant, parts: Parts) -> dict[str, Any]
 
     It takes the answer's conversation and token, and a key of the tenant without groups.
     """
-    try:
-        asked = _Asked.model_validate_json(await read_body(request, _MOST_BYTES))
-    except ValidationError as error:
-        raise refusal_of(error) from None
+    asked = await read_json(request, _Asked, limit=_MOST_BYTES, values=2_000)
     values = await parts.conversations.resolve(
         ctx, asked.conversation, asked.token, asked.placeholders
     )

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Depends
 
 from isolation.masking.policy import MaskingPolicy
 from isolation.tenant_id import tenant_id
-from serving.gateway.dependencies import Operator, Parts
+from serving.gateway.dependencies import Operator, Parts, operators
 
 router = APIRouter(prefix="/admin/v1/policies")
 
@@ -21,7 +21,10 @@ async def get_policy(name: str, operator: Operator, parts: Parts) -> dict[str, A
 
 @router.put("/{name}")
 async def set_policy(
-    name: str, policy: MaskingPolicy, operator: Operator, parts: Parts
+    name: str,
+    policy: Annotated[MaskingPolicy, Depends(operators(MaskingPolicy))],
+    operator: Operator,
+    parts: Parts,
 ) -> dict[str, Any]:
     """Replace a tenant's policy. It holds for requests that begin two seconds later, or sooner."""
     await parts.policies.set(operator, tenant_id(name), policy)

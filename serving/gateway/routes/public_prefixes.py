@@ -6,13 +6,12 @@ from dataclasses import asdict
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import Request
 
 from serving.control.public_prefixes import KeptPrefix, SharedText
-from serving.gateway.bodies import read_body
-from serving.gateway.chat_request import refusal_of
 from serving.gateway.dependencies import Operator, Parts
+from serving.gateway.json_body import read_json
 from serving.gateway.ports import ListedPrefix
 from serving.gateway.tools import Tool, check_tools
 
@@ -35,10 +34,7 @@ async def publish(name: Name, request: Request, operator: Operator, parts: Parts
 
     With neither, the platform's own system text, with which every chat begins.
     """
-    try:
-        asked = _Shared.model_validate_json(await read_body(request, _MOST_BYTES))
-    except ValidationError as error:
-        raise refusal_of(error) from None
+    asked = await read_json(request, _Shared, limit=_MOST_BYTES, values=10_000)
     check_tools(asked.tools, None)
     text = SharedText(asked.system, tuple(tool.as_dict() for tool in asked.tools))
     return _listed(await parts.public_prefixes.publish(operator, name, text))

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import base64
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from fastapi import APIRouter
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import Request
 
 from isolation.errors import InvalidRequestError
@@ -16,9 +16,8 @@ from rag.embedding.turns import InTurn
 from rag.filter_json import parse_filter
 from rag.retrieval.follow_up import Question
 from serving.errors import ModelNotFoundError
-from serving.gateway.bodies import read_body
-from serving.gateway.chat_request import refusal_of
 from serving.gateway.dependencies import Parts, Tenant
+from serving.gateway.json_body import read_json
 
 router = APIRouter()
 
@@ -36,7 +35,7 @@ class _Embeddings(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     model: str
-    input: str | list[str] = Field(max_length=256)
+    input: str | Annotated[list[str], Field(max_length=256)]
     encoding_format: Literal["float", "base64"] = "float"
     user: str | None = None
 
@@ -51,10 +50,7 @@ async def search(request: Request, ctx: Tenant, parts: Parts) -> dict[str, Any]:
     Raises:
         ContentBlockedError: the policy does not let something in them pass.
     """
-    try:
-        asked = _Search.model_validate_json(await read_body(request, 64_000))
-    except ValidationError as error:
-        raise refusal_of(error) from None
+    asked = await read_json(request, _Search, limit=64_000)
     where = None if asked.filter is None else parse_filter(asked.filter)
     question = Question(asked.query)
     passages = await parts.retriever.of(ctx).search(question, limit=asked.top_k, where=where)
@@ -79,11 +75,7 @@ async def search(request: Request, ctx: Tenant, parts: Parts) -> dict[str, Any]:
 @router.post("/v1/embeddings")
 async def embeddings(request: Request, ctx: Tenant, parts: Parts) -> dict[str, Any]:
     """Embed the caller's own texts, OpenAI's shapes."""
-    body = await read_body(request, parts.settings.max_body_bytes)
-    try:
-        asked = _Embeddings.model_validate_json(body)
-    except ValidationError as error:
-        raise refusal_of(error) from None
+    asked = await read_json(request, _Embeddings, limit=parts.settings.max_body_bytes)
     if asked.model != parts.embedder.name:
         raise ModelNotFoundError
     texts = [asked.input] if isinstance(asked.input, str) else asked.input

@@ -7,10 +7,12 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends
 from pydantic import BaseModel, ConfigDict, Field
+from starlette.requests import Request
 
 from isolation.tenant_id import tenant_id
 from serving.adapters.names import NOTHING, parse_reference
 from serving.gateway.dependencies import Operator, Tenant
+from serving.gateway.json_body import read_json
 from serving.gateway.routes.adapters import Adapters
 from serving.rollout.policy import RolloutPolicy
 from serving.rollout.records import Rollout, Step
@@ -18,6 +20,8 @@ from serving.rollout.service import Report, TenantRollouts
 
 # Its routes stand before those of `adapters`, whose references may be any path.
 router = APIRouter()
+
+_MOST_BYTES, _MOST_SCORES = 500_000, 20_000
 
 
 class _Asked(BaseModel):
@@ -35,7 +39,7 @@ class _Scores(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     version: int
-    scores: list[float] = Field(min_length=1, max_length=100_000)
+    scores: list[float] = Field(min_length=1, max_length=_MOST_SCORES)
 
 
 def _own(ctx: Tenant, adapters: Adapters) -> TenantRollouts:
@@ -54,8 +58,9 @@ _PATH = "/v1/adapters/{name}/rollouts"
 
 
 @router.post(_PATH, status_code=201)
-async def begin(name: Name, asked: _Asked, own: Own) -> dict[str, Any]:
+async def begin(name: Name, request: Request, own: Own) -> dict[str, Any]:
     """Propose a rollout, and start it unless `start` is false."""
+    asked = await read_json(request, _Asked, limit=_MOST_BYTES)
     rollout = await own.propose(
         name, asked.candidate, asked.percent, asked.gates, asked.control, shadow=asked.shadow
     )
@@ -89,8 +94,9 @@ async def release(name: Name, own: Own) -> dict[str, Any]:
 
 
 @router.post(_PATH + "/scores")
-async def score(name: Name, scored: _Scores, own: Own) -> dict[str, Any]:
+async def score(name: Name, request: Request, own: Own) -> dict[str, Any]:
     """The scores, each 0 to 1, that a version got in the tenant's own evaluation."""
+    scored = await read_json(request, _Scores, limit=_MOST_BYTES, values=_MOST_SCORES + 10)
     await own.score(name, scored.version, scored.scores)
     return {"object": "scores", "version": scored.version, "count": len(scored.scores)}
 
