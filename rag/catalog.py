@@ -5,6 +5,7 @@ A commit here is the acknowledgement; the vector store follows it.
 
 from __future__ import annotations
 
+import asyncio
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,6 +16,7 @@ from isolation.tenant_id import TenantId
 # How long a writer may be silent before another takes its document over. The clocks of gateways
 # that share a database differ by less.
 CLAIM_SECONDS = 60.0
+_PAGE = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +65,19 @@ class TenantCatalog(ABC):
         """The committed entry, if there is one."""
 
     @abstractmethod
+    async def page(self, *, after: str | None, limit: int) -> list[CatalogEntry]:
+        """The first `limit` committed entries, by document id; of those behind the id `after`."""
+
     async def list(self) -> list[CatalogEntry]:
-        """All committed entries, by document id."""
+        """All committed entries, by document id. Other requests run in between."""
+        listed: list[CatalogEntry] = []
+        while True:
+            after = listed[-1].document_id if listed else None
+            page = await self.page(after=after, limit=_PAGE)
+            listed += page
+            if len(page) < _PAGE:
+                return listed
+            await asyncio.sleep(0)
 
     @abstractmethod
     async def unfinished(self, document_id: str) -> bool:

@@ -213,13 +213,19 @@ class TenantIngestor:
             return False
         return not await self._catalog.unfinished(document_id)
 
+    async def page(self, *, after: str | None = None, limit: int = 1_000) -> list[CatalogEntry]:
+        """The first `limit` documents by id, of those behind `after`; as `list` shows them."""
+        return await self._shown(await self._catalog.page(after=after, limit=limit))
+
+    async def _shown(self, entries: list[CatalogEntry]) -> list[CatalogEntry]:
+        if await self._shared.masking(self._ctx) is None:
+            return entries
+        return [replace(entry, source=None) for entry in entries]
+
     async def list(self) -> list[CatalogEntry]:
         """All documents, by id; without `source` where they are masked: it names a file's text
         and its masking, and the file alone says nothing."""
-        listed = await self._catalog.list()
-        if await self._shared.masking(self._ctx) is None:
-            return listed
-        return [replace(entry, source=None) for entry in listed]
+        return await self._shown(await self._catalog.list())
 
     async def find(self, document_id: str) -> CatalogEntry | None:
         """One document, if there is one."""

@@ -123,7 +123,14 @@ class TenantClient:
 
     def documents(self) -> list[StoredDocument]:
         """All documents, by id."""
-        return [_stored(one) for one in self._send("GET", "/v1/documents")["data"]]
+        listed: list[StoredDocument] = []
+        path = "/v1/documents"
+        while True:
+            page = self._send("GET", path)
+            listed += map(_stored, page["data"])
+            if not page.get("has_more"):
+                return listed
+            path = f"/v1/documents?after={quote(listed[-1].id, safe='')}"
 
     def delete(self, document_id: str) -> None:
         """Delete one document; `document_not_found` if there is none."""

@@ -22,6 +22,8 @@ from rag.embedding.batches import batches
 _MODEL_SHA256 = "8199be6f699a395f99f89df973f9dc5285fbcfcdb2ae1a4e1201dab014f3d2a6"
 _TOKENIZER_SHA256 = "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037"
 _MAX_TOKENS = 256
+# More than 256 tokens have, of any language; a text of a megabyte would be tokenized whole first.
+_MAX_CHARACTERS = 8_000
 
 
 class ModelFileError(BulkheadError):
@@ -31,7 +33,7 @@ class ModelFileError(BulkheadError):
 
 
 class MiniLmEmbedder:
-    """Sentence embeddings of 384 numbers; texts are cut at 256 tokens.
+    """Sentence embeddings of 384 numbers; texts are cut at 256 tokens, and at 8,000 characters.
 
     Loaded when it is first used: most commands embed nothing, and it is half of their time.
     """
@@ -57,13 +59,14 @@ class MiniLmEmbedder:
 
     def count_tokens(self, text: str) -> int:
         """Tokens of the text, without special tokens and without a limit."""
-        return len(self._counter.encode(text, add_special_tokens=False).ids)
+        return len(self._counter.encode(text, add_special_tokens=False))
 
     def close(self) -> None:
         """End the thread."""
         self._thread.shutdown()
 
     def _embed(self, texts: list[str]) -> list[list[float]]:
+        texts = [text[:_MAX_CHARACTERS] for text in texts]
         vectors: dict[int, list[float]] = {}
         for batch in batches(texts):
             rows = self._run([texts[index] for index in batch])

@@ -6,6 +6,7 @@ was embedded: seconds, as long as that document is coming in.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from weakref import WeakKeyDictionary
 
@@ -13,9 +14,12 @@ from isolation.context import TenantContext, require_tenant
 from isolation.fair_slots import FairSlots
 from rag.embedding.batches import batches
 from rag.embedding.port import Embedder, for_queries
+from rag.windows import windows
 
 # Of a model that does not say how many calls it answers at the same time (`at_once`).
 _AT_ONCE = 4
+# Characters of one turn of counting: some 10 ms.
+_COUNTED = 8_000
 _LINES: WeakKeyDictionary[Embedder, FairSlots] = WeakKeyDictionary()
 
 
@@ -48,6 +52,14 @@ class InTurn:
             async with line.turn(self._ctx, sum(map(len, own))):
                 vectors.update(zip(batch, await self._model.embed(own), strict=True))
         return [vectors[index] for index in range(len(texts))]
+
+    async def tokens(self, texts: Sequence[str]) -> int:
+        """How many tokens they have together, counted off the event loop."""
+        line, total = line_before(self._model), 0
+        for piece in (piece for text in texts for piece in windows(text, _COUNTED)):
+            async with line.turn(self._ctx, len(piece)):
+                total += await asyncio.to_thread(self.count_tokens, piece)
+        return total
 
     def close(self) -> None:
         """The model is its owner's."""

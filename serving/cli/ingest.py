@@ -8,6 +8,7 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
+from urllib.parse import quote
 
 import httpx
 import typer
@@ -105,8 +106,14 @@ async def _ingest(
 
 async def _there(client: httpx.AsyncClient) -> dict[str, tuple[str | None, list[str]]]:
     """The digest and the groups of each document: what is unchanged is not even sent."""
-    listed = (await call(client, "GET", "/v1/documents"))["data"]
-    return {one["id"]: (one.get("source"), one.get("groups", [])) for one in listed}
+    there: dict[str, tuple[str | None, list[str]]] = {}
+    path = "/v1/documents"
+    while True:
+        page = await call(client, "GET", path)
+        there |= {one["id"]: (one.get("source"), one.get("groups", [])) for one in page["data"]}
+        if not page.get("has_more"):
+            return there
+        path = f"/v1/documents?after={quote(page['data'][-1]['id'], safe='')}"
 
 
 async def _one(

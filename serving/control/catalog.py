@@ -181,13 +181,17 @@ class _SqlTenantCatalog(TenantCatalog):
         async with self._database.transaction() as session:
             await release(session, self._tenant, claim)
 
-    async def _rows(self, mine: ColumnElement[bool]) -> Sequence[DocumentRow]:
-        query = select(DocumentRow).where(mine, self._visible).order_by(DocumentRow.document_id)
+    async def _rows(
+        self, *mine: ColumnElement[bool], limit: int | None = None
+    ) -> Sequence[DocumentRow]:
+        query = select(DocumentRow).where(*mine, self._visible).order_by(DocumentRow.document_id)
         async with self._database.transaction() as session:
-            return (await session.scalars(query)).all()
+            return (await session.scalars(query.limit(limit))).all()
 
-    async def list(self) -> list[CatalogEntry]:
-        return [_entry(row) for row in await self._rows(of_document(DocumentRow, self._tenant))]
+    async def page(self, *, after: str | None, limit: int) -> list[CatalogEntry]:
+        mine = of_document(DocumentRow, self._tenant)
+        behind = true() if after is None else DocumentRow.document_id > after
+        return [_entry(row) for row in await self._rows(mine, behind, limit=limit)]
 
 
 def _visible(access: Access) -> ColumnElement[bool]:

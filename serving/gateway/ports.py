@@ -155,8 +155,8 @@ class TenantIngestion(Protocol):
     async def unchanged(self, document_id: str, source: str, groups: frozenset[str]) -> bool:
         """Whether the document is what a file of this digest gives."""
 
-    async def list(self) -> list[CatalogEntry]:
-        """All, by id."""
+    async def page(self, *, after: str | None, limit: int) -> list[CatalogEntry]:
+        """The first `limit` by id; of those behind `after`."""
 
     async def get(self, document_id: str) -> CatalogEntry:
         """One; raises DocumentNotFoundError."""

@@ -130,9 +130,13 @@ class Shelf:
         await self.get(document_id)
         del self.library.documents[self.tenant, document_id]
 
-    async def list(self) -> list[CatalogEntry]:
-        mine = self.library.documents.items()
-        return [_entry(document) for (owner, _), document in mine if owner == self.tenant]
+    async def page(self, *, after: str | None, limit: int) -> list[CatalogEntry]:
+        own = [
+            _entry(document)
+            for (owner, name), document in sorted(self.library.documents.items())
+            if owner == self.tenant and name > (after or "")
+        ]
+        return own[:limit]
 
 
 class OneKey:

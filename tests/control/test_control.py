@@ -39,8 +39,8 @@ async def database(database: Database) -> Database:
     return database
 
 
-def _entry(title: str) -> CatalogEntry:
-    return CatalogEntry("returns.md", title, "v1", "f" * 64, 1, datetime.now(UTC))
+def _entry(title: str, name: str = "returns.md") -> CatalogEntry:
+    return CatalogEntry(name, title, "v1", "f" * 64, 1, datetime.now(UTC))
 
 
 async def test_the_migrated_schema_is_the_tables(database: Database, database_url: str) -> None:
@@ -135,6 +135,8 @@ async def _crosses(database: Database) -> bool:
     await _commit(catalog, FJELLVIK, "Ours")
     if await catalog.of(VOLTBAY).get("returns.md") or await catalog.of(VOLTBAY).list():
         return True
+    if await catalog.of(VOLTBAY).page(after="returns", limit=5):
+        return True
     removed = await catalog.of(VOLTBAY).remove(await catalog.of(VOLTBAY).begin("returns.md"))
     kept = await catalog.of(FJELLVIK).get("returns.md")
     assert kept is not None
@@ -150,6 +152,24 @@ async def test_a_twin_that_forgets_the_tenant_is_caught(
 ) -> None:
     monkeypatch.setattr(catalog_module, "of_document", lambda *_: true())
     assert await _crosses(database)
+
+
+async def test_a_catalogue_is_listed_by_pages(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    catalog = SqlDocumentCatalog(database)
+    ids = ["a", "a/b", "b", "c", "é"]
+    for name in ids:
+        await _commit(catalog, FJELLVIK, "Ours", name)
+        await _commit(catalog, VOLTBAY, "Theirs", f"{name}2")
+    mine = catalog.of(FJELLVIK)
+    monkeypatch.setattr("rag.catalog._PAGE", 2)
+    assert sorted(entry.document_id for entry in await mine.list()) == ids
+    first = await mine.page(after=None, limit=3)
+    rest = await mine.page(after=first[-1].document_id, limit=3)
+    assert sorted(entry.document_id for entry in [*first, *rest]) == ids
+    # From where another tenant's list stands.
+    assert {entry.title for entry in await mine.page(after="a2", limit=9)} == {"Ours"}
 
 
 async def test_the_same_id_is_two_documents(database: Database) -> None:
@@ -186,7 +206,9 @@ async def test_begun_writes_stay_pending_until_finished(database: Database) -> N
     assert not await mine.unfinished("returns.md")
 
 
-async def _commit(catalog: SqlDocumentCatalog, ctx: TenantContext, title: str) -> None:
-    claim = await catalog.of(ctx).begin("returns.md", "v1")
-    await catalog.of(ctx).commit(_entry(title), claim)
+async def _commit(
+    catalog: SqlDocumentCatalog, ctx: TenantContext, title: str, name: str = "returns.md"
+) -> None:
+    claim = await catalog.of(ctx).begin(name, "v1")
+    await catalog.of(ctx).commit(_entry(title, name), claim)
     await catalog.of(ctx).finish(claim)

@@ -128,6 +128,10 @@ def test_search_embeddings_models_and_usage_answer(gateway: Gateway) -> None:
     assert client.models.list().data[0].id == "base"
     vectors = client.embeddings.create(model="all-MiniLM-L6-v2", input=["a", "b"]).data
     assert [len(vector.embedding) for vector in vectors] == [384, 384]
+    # One text, longer than a list may be.
+    one = client.embeddings.create(model="all-MiniLM-L6-v2", input="Returns are free. " * 500)
+    assert [len(vector.embedding) for vector in one.data] == [384]
+    assert one.usage.prompt_tokens == pytest.approx(2_000, abs=5)
     headers = {"Authorization": f"Bearer {gateway.key('voltbay')}"}
     body = {"query": "return policy", "top_k": 2}
     found = httpx.post(f"{gateway.url}/v1/search", json=body, headers=headers).json()

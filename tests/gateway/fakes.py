@@ -281,10 +281,13 @@ class TenantDocuments:
         )
         return Outcome("created", 1)
 
-    async def list(self) -> list[CatalogEntry]:
-        return [
-            e for (owner, _), e in self.documents.entries.items() if owner == self.ctx.tenant_id
-        ]
+    async def page(self, *, after: str | None, limit: int) -> list[CatalogEntry]:
+        own = sorted(
+            (name, entry)
+            for (owner, name), entry in self.documents.entries.items()
+            if owner == self.ctx.tenant_id and name > (after or "")
+        )
+        return [entry for _, entry in own[:limit]]
 
     async def get(self, document_id: str) -> CatalogEntry:
         try:

@@ -156,3 +156,23 @@ async def test_health_and_searches_are_answered_while_a_bomb_is_parsed(platform:
     # It takes its parser the three seconds that this gateway allows.
     assert answered > 20
     assert (reply.status_code, reply.json()["error"]["code"]) == (413, "document_too_large")
+
+
+async def test_a_list_comes_in_pages_of_the_tenants_own(platform: Platform) -> None:
+    async with httpx.AsyncClient(timeout=60, base_url=platform.url) as client:
+        for owner, names in ((OWN, "aceg"), (OTHER, "bdfh")):
+            for name in names:
+                await client.post("/v1/documents", json={"id": name, "text": "x"}, headers=owner)
+
+        async def page(**asked: object) -> tuple[str, bool]:
+            body = (await client.get("/v1/documents", params=asked, headers=OWN)).json()
+            return "".join(one["id"] for one in body["data"]), body["has_more"]
+
+        assert await page() == ("aceg", False)
+        assert await page(limit=2) == ("ac", True)
+        assert await page(limit=2, after="c") == ("eg", False)
+        # From where another tenant's list stands.
+        assert await page(limit=9, after="b") == ("ceg", False)
+        for asked in ({"limit": 0}, {"limit": 1_001}, {"after": "x" * 257}):
+            refused = await client.get("/v1/documents", params=asked, headers=OWN)
+            assert refused.json()["error"]["code"] == "invalid_request"

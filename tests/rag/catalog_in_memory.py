@@ -78,13 +78,13 @@ class _Tenant(TenantCatalog):
         entry = self._shared.entries.get((self._tenant, document_id))
         return entry if entry and self._access.sees(entry.groups) else None
 
-    async def list(self) -> list[CatalogEntry]:
+    async def page(self, *, after: str | None, limit: int) -> list[CatalogEntry]:
         own = [
             entry
-            for (tenant, _), entry in self._shared.entries.items()
-            if tenant == self._tenant and self._access.sees(entry.groups)
+            for (tenant, name), entry in self._shared.entries.items()
+            if tenant == self._tenant and self._access.sees(entry.groups) and name > (after or "")
         ]
-        return sorted(own, key=lambda entry: entry.document_id)
+        return sorted(own, key=lambda entry: entry.document_id)[:limit]
 
     async def unfinished(self, document_id: str) -> bool:
         return (self._tenant, document_id) in self._shared.begun

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import subprocess
 import sys
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Coroutine
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +13,41 @@ import pytest
 from qdrant_edge import Prefetch, QueryRequest, SearchParams
 
 from isolation.tenant_id import TenantId
+from rag.documents import DocumentVersion
 from rag.errors import StoreLockedError
 from rag.filters import Equals
-from rag.store.edge import collection, hybrid
+from rag.store.edge import collection, hybrid, settling
 from rag.store.edge.store import EdgeVectorStore
 from rag.store.port import VectorStore
-from rag.testing.merchants import DIMENSION, FJELLVIK, found, texts
+from rag.testing.merchants import DIMENSION, FJELLVIK, embedded, found, texts
 from rag.testing.stores import StoreContract
 from rag.testing.twins import Place, ids_of
+
+
+async def _ticks(work: Coroutine[Any, Any, object]) -> int:
+    """How often others could run while it did."""
+    ticks, going = 0, asyncio.ensure_future(work)
+    while not going.done():
+        ticks += 1
+        await asyncio.sleep(0)
+    await going
+    return ticks
+
+
+async def test_others_run_while_a_large_document_is_written_and_read(tmp_path: Path) -> None:
+    """All tenants' requests wait for what the shard does at once (docs/decisions/0007)."""
+    store = EdgeVectorStore.open(tmp_path / "edge", DIMENSION)
+    mine, version = store.of(FJELLVIK), DocumentVersion("long", "v1", "Long")
+    chunks = embedded(*(f"chunk {n}" for n in range(640)))
+    assert await _ticks(mine.stage(version, chunks)) >= 640 // collection._BATCH
+    assert await _ticks(mine.publish("long", "v1")) >= 640 // settling._BATCH
+
+    async def read() -> None:
+        for begin in range(0, 640, 64):
+            assert len(await mine.chunks("long", "v1", range(begin, begin + 64))) == 64
+
+    assert await _ticks(read()) >= 640 // 64
+    await store.close()
 
 
 class _BreakableEdge:

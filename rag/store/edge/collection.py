@@ -49,7 +49,8 @@ from rag.store.schema import BM25, DENSE
 
 T = TypeVar("T")
 # One call holds the GIL to its end: a large document is written in pieces, and others run between.
-_BATCH = 64
+# Of these, a piece takes some 10 ms.
+_BATCH = 16
 
 
 class SharedShard(Protocol):
@@ -162,6 +163,8 @@ class EdgeTenantCollection(TenantCollection):
         ids = [point_id(tenant, document_id, version, ordinal) for ordinal in ordinals]
         if not ids:
             return []
+        # A document's chunks are asked for one stretch after the other: others run in between.
+        await asyncio.sleep(0)
         records, _ = self._scrolled(
             predicate.chunks_of(self._ctx, ids),
             limit=len(ids),

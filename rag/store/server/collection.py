@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Collection, Sequence
 from typing import cast
 from uuid import UUID
@@ -50,9 +51,11 @@ class ServerTenantCollection(TenantCollection):
         for chunk in chunks:
             check_vector(chunk.dense, self._shared.dimension)
         for begin in range(0, len(chunks), _BATCH):
-            await self._upsert(
-                [self._point(version, one) for one in chunks[begin : begin + _BATCH]]
-            )
+            points = []
+            for one in chunks[begin : begin + _BATCH]:
+                points.append(self._point(version, one))
+                await asyncio.sleep(0)
+            await self._upsert(points)
 
     async def _upsert(self, points: list[models.PointStruct]) -> None:
         # The second line behind ids that no other tenant can name: nobody else's point is changed.

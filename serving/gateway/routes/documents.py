@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path, PurePath
 from typing import Annotated, Any
 
+import orjson
 from fastapi import APIRouter, Query
 from pydantic import (
     BaseModel,
@@ -20,12 +21,13 @@ from pydantic import (
 )
 from python_multipart.multipart import parse_options_header
 from starlette.requests import Request
+from starlette.responses import Response
 
 from isolation.access import MAX_GROUPS, checked_groups
 from isolation.context import TenantContext, require_unrestricted
 from isolation.errors import InvalidRequestError
 from rag.catalog import CatalogEntry
-from rag.documents import Document, Source
+from rag.documents import MAX_ID_LENGTH, Document, Source
 from rag.reading.source import SourceFile
 from serving.gateway.dependencies import Parts, Tenant
 from serving.gateway.json_body import read_json
@@ -34,6 +36,9 @@ from serving.gateway.runtime import Runtime
 from serving.gateway.uploads import form_upload, raw_upload
 
 router = APIRouter()
+
+# Of a list: all tenants wait while it is put together.
+_PAGE = 1_000
 
 Groups = Annotated[Sequence[str], Query(max_length=MAX_GROUPS)]
 
@@ -93,10 +98,21 @@ async def put_file(
 
 
 @router.get("/v1/documents")
-async def list_documents(ctx: Tenant, parts: Parts) -> dict[str, Any]:
-    """All documents of the tenant."""
-    entries = await parts.ingestor.of(ctx).list()
-    return {"object": "list", "data": [_entry(entry) for entry in entries]}
+async def list_documents(
+    ctx: Tenant,
+    parts: Parts,
+    after: Annotated[str | None, Query(max_length=MAX_ID_LENGTH)] = None,
+    limit: Annotated[int, Query(ge=1, le=_PAGE)] = _PAGE,
+) -> Response:
+    """The tenant's documents, by id; with `has_more`, the rest is behind `?after=` the last id."""
+    entries = await parts.ingestor.of(ctx).page(after=after, limit=limit + 1)
+    body = {
+        "object": "list",
+        "data": [_entry(entry) for entry in entries[:limit]],
+        "has_more": len(entries) > limit,
+    }
+    # Not FastAPI's encoder, which takes ten times as long.
+    return Response(orjson.dumps(body), media_type="application/json")
 
 
 @router.get("/v1/documents/{document_id:path}")
