@@ -15,10 +15,11 @@ from isolation.masking.masked_text import MaskedText
 from rag.catalog import CatalogEntry
 from rag.documents import Chunk, DocumentVersion, StoredChunk
 from rag.ingest import Ingestor
-from rag.pipeline import BATCH
 from rag.spool import Spool
 
 _BLOCK = 64_000
+# Passages that are read at once; others run in between.
+_STRETCH = 32
 # Passages of one section overlap by less.
 _OVERLAP = 2_000
 
@@ -68,8 +69,8 @@ class Exporter:
 
     async def _stored(self, ctx: TenantContext, entry: CatalogEntry) -> AsyncIterator[StoredChunk]:
         collection = self._ingestor.generation.store.of(ctx)
-        for begin in range(0, entry.chunks, BATCH):
-            ordinals = range(begin, begin + BATCH)
+        for begin in range(0, entry.chunks, _STRETCH):
+            ordinals = range(begin, begin + _STRETCH)
             for stored in await collection.chunks(entry.document_id, entry.version, ordinals):
                 yield stored
 

@@ -23,7 +23,7 @@ def neighbours(
     with err.status("starting") as status:
         result = asyncio.run(measure(Plan(asked, messages=messages), status.update))
     table = Table("shared", "way", "p50 ms", "max ms")
-    for part in ("embedding", "masking"):
+    for part in ("embedding", "masking", "prompts"):
         for way, times in result[part]["ms"].items():
             table.add_row(part, way.replace("_", " "), str(times["p50"]), str(times["max"]))
     out.print(table)

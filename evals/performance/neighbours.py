@@ -11,7 +11,7 @@ import asyncio
 import statistics
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from random import Random
 from typing import Any
@@ -25,6 +25,9 @@ from isolation.testing.contexts import tenant_for_tests
 from rag.embedding.minilm import MiniLmEmbedder
 from rag.embedding.turns import InTurn
 from rag.pipeline import BATCH
+from serving.engine.tokens import ByteCounter
+from serving.errors import ContextLimitError
+from serving.gateway.counting import Counting
 
 _QUIET, _LOUD = tenant_for_tests("quiet"), tenant_for_tests("loud")
 _SEED = 7
@@ -34,6 +37,8 @@ _WORDS = (
 )
 # Characters: of a chunk that fills the model; of a message as long as a tier takes, 8,000 tokens.
 _CHUNK, _LONG = 1_000, 32_000
+# Of a body as large as the gateway takes.
+_BODY = 1_900_000
 
 Ask = Callable[[TenantContext, Sequence[str]], Awaitable[object]]
 
@@ -45,6 +50,7 @@ class Plan:
     asked: int = 12
     documents: int = 1
     messages: int = 4
+    prompts: int = 4
 
 
 async def measure(plan: Plan, progress: Progress) -> dict[str, Any]:
@@ -53,6 +59,7 @@ async def measure(plan: Plan, progress: Progress) -> dict[str, Any]:
         "measure": "a tenant's short requests beside another tenant's long ones",
         "embedding": await _embedding(plan, progress),
         "masking": await _masking(plan, progress),
+        "prompts": await _prompts(plan, progress),
     }
 
 
@@ -101,6 +108,42 @@ async def _masking(plan: Plan, progress: Progress) -> dict[str, Any]:
     )
     await workers.close()
     return {"messages_in_flight": plan.messages, "characters_of_each": _LONG, "ms": ways}
+
+
+async def _prompts(plan: Plan, progress: Progress) -> dict[str, Any]:
+    """A prompt that is counted, beside as long ones as a body may be; those are refused."""
+    tokens, texts, counting = _Wordpieces(), _Texts(), Counting()
+    short, long = texts.of(60), texts.of(_BODY)
+
+    async def in_turn(ctx: TenantContext, asked: Sequence[str]) -> None:
+        with suppress(ContextLimitError):
+            await counting.of(ctx).checked(asked[0], tokens, 0)
+
+    async def at_once(ctx: TenantContext, asked: Sequence[str]) -> None:
+        tokens.count(asked[0])
+        await asyncio.sleep(0)
+
+    ways = await _ways(
+        *(in_turn, at_once),
+        quiet=lambda: [short],
+        loud=lambda: [long],
+        in_flight=plan.prompts,
+        asked=plan.asked,
+        progress=lambda way: progress(f"a prompt beside long ones: {way}"),
+    )
+    counting.close()
+    return {"prompts_in_flight": plan.prompts, "characters_of_each": _BODY, "ms": ways}
+
+
+class _Wordpieces(ByteCounter):
+    """The embedding model's tokens: its tokenizer is at hand without an engine."""
+
+    def __init__(self) -> None:
+        self._model = MiniLmEmbedder()
+        self._model.count_tokens("")
+
+    def count(self, text: str) -> int:
+        return self._model.count_tokens(text)
 
 
 async def _ways(
@@ -162,6 +205,8 @@ class _Texts:
 
     def of(self, characters: int) -> str:
         words: list[str] = []
-        while sum(map(len, words)) + len(words) < characters:
+        length = 0
+        while length < characters:
             words.append(self._draw.choice(_WORDS) + str(self._draw.randrange(10)))
+            length += len(words[-1]) + 1
         return " ".join(words)[:characters]

@@ -29,8 +29,10 @@ def _bearer(request: Request) -> str:
 
 
 async def _tenant(request: Request) -> TenantContext:
-    ctx = await _runtime(request).tenants_keys.authenticate(_bearer(request))
+    runtime = _runtime(request)
+    ctx = await runtime.tenants_keys.authenticate(_bearer(request))
     request.state.tenant = ctx.tenant_id  # a label for the log line, and nothing else
+    request.state.leave = runtime.in_flight.enter(ctx)  # called when all is sent (`observed`)
     return ctx
 
 

@@ -11,6 +11,8 @@ from starlette.requests import Request
 from isolation.errors import InvalidRequestError
 
 _MAX_FIELD, _MAX_FIELDS = 4_096, 256
+# Of a part's headers, all together; each has a call of its own.
+_MAX_HEADERS_BYTES, _MAX_HEADERS = 8_192, 16
 
 
 class FormReader(ABC):
@@ -20,6 +22,7 @@ class FormReader(ABC):
         self.fields: dict[str, list[str]] = {}
         self._header, self._value = b"", b""
         self._disposition = b""
+        self._headers, self._headers_bytes = 0, 0
         self._field: str | None = None
         self._text = b""
         self._ended = False
@@ -77,14 +80,23 @@ class FormReader(ABC):
 
     def _part_begin(self) -> None:
         self._disposition, self._field, self._text = b"", None, b""
+        self._headers, self._headers_bytes = 0, 0
 
     def _header_field(self, data: bytes, start: int, end: int) -> None:
+        self._count_header(end - start)
         self._header += data[start:end]
 
     def _header_value(self, data: bytes, start: int, end: int) -> None:
+        self._count_header(end - start)
         self._value += data[start:end]
 
+    def _count_header(self, length: int) -> None:
+        self._headers_bytes += length
+        if self._headers_bytes > _MAX_HEADERS_BYTES or self._headers > _MAX_HEADERS:
+            raise InvalidRequestError("The form is broken: a part begins with too much.")
+
     def _header_end(self) -> None:
+        self._headers += 1
         if self._header.lower() == b"content-disposition":
             self._disposition = self._value
         self._header, self._value = b"", b""

@@ -1,5 +1,5 @@
 """Around the application: a log line, a measurement and a trace for each request, none of its
-content."""
+content; and a request that was counted in is counted out."""
 
 from __future__ import annotations
 
@@ -48,6 +48,8 @@ class Observed:
                 raise
             _log.error("request.broke_off", error=type(error).__name__)
         finally:
+            if leave := scope["state"].get("leave"):
+                leave()
             self._note(scope, status or 499, time.monotonic() - begun, trace)
 
     def _note(self, scope: Scope, status: int, seconds: float, trace: RequestTrace) -> None:

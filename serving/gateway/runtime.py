@@ -12,6 +12,7 @@ from rag.spool import Spool
 from rag.transfer import TenantTransfer
 from serving.adapters.registry import AdapterRegistry
 from serving.adapters.uploads import Uploads
+from serving.admission.in_flight import InFlight
 from serving.control.deletion import TenantDeletion
 from serving.control.placement import TenantPlaces
 from serving.control.policies import PolicyRegistry
@@ -99,3 +100,4 @@ class Runtime:
     adapters: AdapterParts | None = None
     masker: Masker | None = None
     traces: Traces = field(default_factory=Traces)
+    in_flight: InFlight = field(default_factory=InFlight)

@@ -71,8 +71,10 @@ async def test_neighbours_are_measured_each_way(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(neighbours, "BATCH", 8)
     monkeypatch.setattr(neighbours, "_CHUNK", 200)
     monkeypatch.setattr(neighbours, "_LONG", 3_000)
-    result = await neighbours.measure(neighbours.Plan(asked=2, messages=2), lambda said: None)
-    for part in ("embedding", "masking"):
+    monkeypatch.setattr(neighbours, "_BODY", 30_000)
+    plan = neighbours.Plan(asked=2, messages=2, prompts=2)
+    result = await neighbours.measure(plan, lambda said: None)
+    for part in ("embedding", "masking", "prompts"):
         assert list(result[part]["ms"]) == ["alone", "in_turns", "first_come"]
         for times in result[part]["ms"].values():
             assert times["asked"] == 2

@@ -29,7 +29,7 @@ from tests.rag import pdfs
 
 FJELLVIK, VOLTBAY = tenant_for_tests("fjellvik"), tenant_for_tests("voltbay")
 LIMITS = ReadingLimits(
-    size=30_000_000, pages=200, cells=400_000, seconds=6, memory=300_000_000, cell=100_000
+    size=30_000_000, pages=200, cells=400_000, seconds=30, memory=300_000_000, cell=100_000
 )
 
 

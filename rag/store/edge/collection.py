@@ -49,8 +49,8 @@ from rag.store.schema import BM25, DENSE
 
 T = TypeVar("T")
 # One call holds the GIL to its end: a large document is written in pieces, and others run between.
-# Of these, a piece takes some 10 ms.
-_BATCH = 16
+# Of these, a piece takes some 3 ms, and a request that comes in between needs several such turns.
+_BATCH = 4
 
 
 class SharedShard(Protocol):
