@@ -37,8 +37,8 @@ _WORDS = (
 )
 # Characters: of a chunk that fills the model; of a message as long as a tier takes, 8,000 tokens.
 _CHUNK, _LONG = 1_000, 32_000
-# Of a body as large as the gateway takes.
-_BODY = 1_900_000
+# Of a chat's prompt, and of a body as large as the gateway takes.
+_PROMPT, _BODY = 2_500, 1_900_000
 
 Ask = Callable[[TenantContext, Sequence[str]], Awaitable[object]]
 
@@ -113,7 +113,7 @@ async def _masking(plan: Plan, progress: Progress) -> dict[str, Any]:
 async def _prompts(plan: Plan, progress: Progress) -> dict[str, Any]:
     """A prompt that is counted, beside as long ones as a body may be; those are refused."""
     tokens, texts, counting = _Wordpieces(), _Texts(), Counting()
-    short, long = texts.of(60), texts.of(_BODY)
+    short, long = texts.of(_PROMPT), texts.of(_BODY)
 
     async def in_turn(ctx: TenantContext, asked: Sequence[str]) -> None:
         with suppress(ContextLimitError):

@@ -83,8 +83,7 @@ class Preparing:
         return [tool.as_dict() for tool in request.offered]
 
     async def _count(self, form: PromptForm, messages: Sequence[Message], beside: int) -> int:
-        rendered = await self._counting.turn(0, lambda: form.rendered(messages))
-        return await self._counting.checked(rendered, self._parts.tokens(), beside)
+        return await self._counting.checked(form.rendered(messages), self._parts.tokens(), beside)
 
     def _limit(self, request: ChatRequest) -> int:
         return request.output_limit or self._options.default_max_tokens

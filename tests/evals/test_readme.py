@@ -186,8 +186,10 @@ ROWS = (
             seconds("neighbours:embedding/ms/first_come/p50"),
             *each("neighbours:masking/ms/{}/p50", "alone", "in_turns"),
             seconds("neighbours:masking/ms/first_come/p50"),
+            *each("neighbours:prompts/ms/{}/p50", "alone", "in_turns"),
+            seconds("neighbours:prompts/ms/first_come/p50"),
         ],
-        ["neighbours:masking/characters_of_each"],
+        each("neighbours:{}/characters_of_each", "masking", "prompts"),
     ),
     Row(
         "questions refused",
