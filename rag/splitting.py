@@ -83,7 +83,7 @@ class Splitter:
             return self._sentences.split_text(text)
         except (RecursionError, TimeoutError, ValueError):
             # Of no language. Nothing of it is lost.
-            return windows(text, self._max_tokens)
+            return [piece for piece in windows(text, self._max_tokens) if piece.strip()]
 
     def _settled(self, sentences: Callable[[str], list[str]]) -> Callable[[str], list[str]]:
         """`sentences`, of which none is one more and a rest, again and again: LlamaIndex asks anew

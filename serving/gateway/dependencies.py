@@ -13,7 +13,8 @@ from isolation.context import OperatorContext, TenantContext
 from serving.gateway.json_body import invalid, read_json
 from serving.gateway.runtime import Runtime
 
-_OPERATORS_BYTES = 64_000
+# A policy may allow 2,000 terms of 200 characters.
+_OPERATORS_BYTES, _OPERATORS_VALUES = 3_000_000, 10_000
 Model = TypeVar("Model", bound=BaseModel)
 
 
@@ -49,6 +50,7 @@ def operators(model: type[Model]) -> Callable[[Request, Operator], Awaitable[Mod
     """For `Depends`: a body that is read after the operator's key. FastAPI would read it before."""
 
     async def read(request: Request, operator: Operator) -> Model:
-        return await read_json(request, model, limit=_OPERATORS_BYTES, refusal=invalid)
+        limits = {"limit": _OPERATORS_BYTES, "values": _OPERATORS_VALUES}
+        return await read_json(request, model, **limits, refusal=invalid)
 
     return read

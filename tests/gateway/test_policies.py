@@ -143,6 +143,17 @@ async def test_a_wrong_policy_is_refused_and_changes_nothing(
     assert kept.json()["patterns"] == []
 
 
+async def test_the_largest_policy_is_taken(client: httpx.AsyncClient) -> None:
+    """Each of its characters as six of JSON."""
+    policy = {
+        "allow": [f"{n:04}" + "é" * 196 for n in range(2_000)],
+        "canaries": [f"{n:03}" + "é" * 60 for n in range(100)],
+    }
+    answer = await client.put("/admin/v1/policies/fjellvik", json=policy, headers=OPERATOR)
+    assert answer.is_success
+    assert len(answer.json()["allow"]) == 2_000
+
+
 async def test_policies_are_the_operators(client: httpx.AsyncClient) -> None:
     url = "/admin/v1/policies/fjellvik"
     tenant = {"Authorization": "Bearer key-f"}

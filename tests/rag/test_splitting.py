@@ -66,9 +66,8 @@ def test_every_word_is_in_a_chunk_in_its_order(words: list[str], size: int) -> N
     together = "\n".join(chunk.text for chunk in splitter.split(Document("d", "T", text)))
     place = 0
     for word in text.split():
-        if "#" in word:
-            continue  # may be a heading's mark
-        place = together.find(word, place)
+        # A heading's marks go, and a chunk may end between two of punctuation.
+        place = together.find(word.strip("#?!."), place)
         assert place >= 0
 
 
