@@ -18,7 +18,7 @@ from rag.windows import windows
 
 # Of a model that does not say how many calls it answers at the same time (`at_once`).
 _AT_ONCE = 4
-# Characters of one turn of counting: some 10 ms.
+# Characters of one turn of counting: some 15 ms.
 _COUNTED = 8_000
 _LINES: WeakKeyDictionary[Embedder, FairSlots] = WeakKeyDictionary()
 

@@ -27,28 +27,6 @@ Model = TypeVar("Model", bound=BaseModel)
 Refusal = Callable[[ValidationError], RequestRefusedError]
 
 
-async def read_json(
-    request: Request,
-    model: type[Model],
-    *,
-    limit: int,
-    values: int = _VALUES,
-    refusal: Refusal | None = None,
-) -> Model:
-    """The body as `model`: at most `limit` bytes, and about `values` JSON values.
-
-    Raises:
-        PayloadTooLargeError: there are more bytes; the rest is not read.
-        InvalidRequestError, ParameterNotAllowedError: it is not valid; nothing of it is quoted.
-    """
-    body = await read_body(request, limit)
-    await check_values(body, values)
-    try:
-        return model.model_validate_json(body)
-    except ValidationError as error:
-        raise (refusal or refusal_of)(error) from None
-
-
 async def check_values(body: bytes, most: int) -> None:
     """Refuse JSON of more than `most` values, without parsing it.
 
@@ -107,6 +85,28 @@ def invalid(error: ValidationError) -> RequestRefusedError:
     return InvalidRequestError(
         f"{where}: {first['msg']}." if where else f"{first['msg']}.", param=where or None
     )
+
+
+async def read_json(
+    request: Request,
+    model: type[Model],
+    *,
+    limit: int,
+    values: int = _VALUES,
+    refusal: Refusal = refusal_of,
+) -> Model:
+    """The body as `model`: at most `limit` bytes, and about `values` JSON values.
+
+    Raises:
+        PayloadTooLargeError: there are more bytes; the rest is not read.
+        InvalidRequestError, ParameterNotAllowedError: it is not valid; nothing of it is quoted.
+    """
+    body = await read_body(request, limit)
+    await check_values(body, values)
+    try:
+        return model.model_validate_json(body)
+    except ValidationError as error:
+        raise refusal(error) from None
 
 
 def _details(error: ValidationError) -> list[ErrorDetails]:
