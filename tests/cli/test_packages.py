@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import venv
 from dataclasses import dataclass, field
+from importlib.metadata import distribution
 from pathlib import Path
 
 import pytest
+from packaging.specifiers import SpecifierSet
 
 from serving.engine import packages
 from serving.engine.steps import StepFailedError
@@ -97,3 +100,13 @@ def test_where_pip_fails_too_its_failure_is_told(
     commands.failing = ("uv", "pip a")
     with pytest.raises(StepFailedError, match="pip a failed"):
         packages.install("x", python, ["a"], tmp_path / "log")
+
+
+def test_what_is_locked_takes_the_python_of_debian_12() -> None:
+    """3.11.2, and a newcomer has no other. What asks for more fails the installation there, and
+    nowhere else."""
+    lock = (Path(__file__).parents[2] / "requirements" / "gateway.lock").read_text()
+    names = re.findall(r"^([\w.-]+)==", lock, flags=re.MULTILINE)
+    asked = {name: distribution(name).metadata["Requires-Python"] or "" for name in names}
+    assert len(asked) > 100
+    assert {name for name in asked if "3.11.2" not in SpecifierSet(asked[name])} == set()
