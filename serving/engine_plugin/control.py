@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
-from serving.engine_plugin import attestation, hooks, lora_scrub, public_prefix, scrub
+from serving.engine_plugin import attestation, grammars, hooks, lora_scrub, public_prefix, scrub
 from serving.engine_plugin.admission import claims_of
 from serving.engine_plugin.gate import OperatorRoute
 from serving.engine_plugin.metering import ledger
@@ -102,12 +102,14 @@ def _answer(original: hooks.Hook, controller: Any, request: Any, *args: Any, **k
 
 
 def _purge(scheduler: Any, name: str) -> dict[str, Any]:
-    """End the tenant's requests and evict its prefixes; `held`: tokens and requests still there."""
+    """End the tenant's requests, forget its grammars and evict its prefixes; `held`: tokens and
+    requests still there."""
     requests = _requests_of(scheduler, name)
     for request in requests:
         _abort(scheduler, request)
     tree = scheduler.tree_cache
     account = tree.accounts.get(name)
+    grammars.forget(scheduler, name)
     with scrub.forcing():
         left = tree.purge(account) if account is not None else 0
     return {"held": left + len(requests)}
@@ -116,9 +118,10 @@ def _purge(scheduler: Any, name: str) -> dict[str, Any]:
 def _requests_of(scheduler: Any, account: str) -> list[Any]:
     waiting, running = scheduler.waiting_queue, scheduler.collect_inflight_reqs()
     chunked = [scheduler.chunked_req] if scheduler.chunked_req is not None else []
+    compiling = scheduler.grammar_manager.grammar_queue
     return [
         request
-        for request in {*waiting, *running, *chunked}
+        for request in {*waiting, *running, *chunked, *compiling}
         if claims_of(request).account == account and not request.finished()
     ]
 

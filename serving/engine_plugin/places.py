@@ -50,6 +50,9 @@ HOOKED = frozenset(
         f"{_PAGES}.clear",
         f"{_PAGES}.free_group_end",
         "sglang.srt.mem_cache.common.release_kv_cache",
+        # Grammars of tool calls.
+        "sglang.srt.constrained.grammar_manager.create_grammar_backend",
+        "sglang.srt.constrained.grammar_manager.GrammarManager.process_req_with_grammar",
         # Adapters' buffers, copies and prefixes.
         f"{_ADAPTERS}.load_lora_weight_to_buffer",
         f"{_ADAPTERS}.remove_lora",

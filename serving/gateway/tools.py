@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_vali
 
 from rag.prompt import ToolCall
 from serving.errors import InvalidToolError, ToolLimitError
-from serving.gateway.tool_schema import check_schema
+from serving.gateway.tool_schema import check_cost, check_schema
 
 MOST_TOOLS, MOST_TOOL_BYTES = 64, 65_536
 _MOST_CALLS = 64
@@ -109,6 +109,7 @@ def check_tools(tools: Sequence[Tool], choice: ToolChoice | None) -> None:
     for number, tool in enumerate(tools):
         where = f"tools.{number}.function.parameters"
         check_schema(tool.function.parameters or {}, where, strict=bool(tool.function.strict))
+    check_cost([tool.function.parameters or {} for tool in tools if tool.function.strict])
     if not tools and choice not in (None, "none"):
         raise InvalidToolError("There is no tool to choose: none is offered.", "tool_choice")
     if isinstance(choice, ChosenTool) and choice.function.name not in names:

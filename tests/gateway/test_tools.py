@@ -9,6 +9,7 @@ import httpx
 import openai
 import pytest
 
+from serving.gateway.tools import Tool, check_tools
 from tests.gateway.conftest import Platform
 
 MAIL = "ada@example.com"
@@ -155,9 +156,23 @@ def _schema(strict: bool = False, **own: Any) -> dict[str, Any]:
     return _tool(parameters={"type": "object", "properties": {"a": own}}, strict=strict)
 
 
+def _strict(number: int = 0, **properties: Any) -> dict[str, Any]:
+    schema = {"type": "object", "properties": properties}
+    return _tool(f"strict{number}", parameters=schema, strict=True)
+
+
+# What takes an engine seconds to compile; each alone would be let through.
+_LENGTHS = [_strict(n, a={"type": "string", "maxLength": 128}) for n in range(3)]
+_PROPERTIES = [_strict(n, **{f"p{m}": {"type": "string"} for m in range(100)}) for n in range(3)]
+_CONSTANTS = [_strict(n, a={"enum": ["x" * 6_000]}) for n in range(3)]
+
+
 @pytest.mark.parametrize(
     ("changes", "code"),
     [
+        ({"tools": _LENGTHS}, "tool_limit_exceeded"),
+        ({"tools": _PROPERTIES}, "tool_limit_exceeded"),
+        ({"tools": _CONSTANTS}, "tool_limit_exceeded"),
         ({"tools": [_tool(f"t{n}") for n in range(65)]}, "tool_limit_exceeded"),
         ({"tools": [_tool(description=_LONG)]}, "tool_limit_exceeded"),
         ({"tools": [_tool(), _tool()]}, "invalid_tool"),
@@ -193,6 +208,11 @@ async def test_what_the_engine_could_not_take_is_refused_without_quoting_it(
 async def test_what_no_grammar_is_made_of_may_say_more(platform: Platform) -> None:
     await _ask(platform, tools=[_schema(type="string", pattern="^[A-Z]+$", maxLength=100_000)])
     assert len(platform.engine.bodies) == 1
+
+
+@pytest.mark.parametrize("tools", [_LENGTHS[:2], _PROPERTIES[:2], _CONSTANTS[:2]])
+def test_what_compiles_in_time_is_let_through(tools: list[dict[str, Any]]) -> None:
+    check_tools([Tool.model_validate(tool) for tool in tools], "auto")
 
 
 async def test_tools_count_in_the_context(platform: Platform) -> None:
