@@ -9,6 +9,7 @@ comes back; and all of them together take the processor from the scheduler (deci
 from __future__ import annotations
 
 import json
+import os
 import threading
 from collections import OrderedDict, deque
 from collections.abc import Callable
@@ -23,6 +24,11 @@ _TEXTS = ("json_schema", "regex", "ebnf", "structural_tag")
 # Bytes of compiled grammars, of one account and of all.
 _OF_EACH, _OF_ALL = 32 << 20, 256 << 20
 
+# How many are compiled at once, of different accounts, and behind whom (`nice`).
+_THREADS = max(2, (os.cpu_count() or 1) // 4)
+_NICENESS = 19
+_GLANCE_SECONDS = 0.0001
+
 Key = tuple[str, "OwnedText"]
 
 
@@ -34,6 +40,7 @@ def register() -> None:
     """
     hooks.around(f"{_MANAGER}.create_grammar_backend", ("server_args", "tokenizer"), _create)
     hooks.around(f"{_MANAGER}.GrammarManager.process_req_with_grammar", ("self", "req"), _process)
+    hooks.around(f"{_MANAGER}.GrammarManager.get_ready_grammar_requests", ("self",), _ready)
 
 
 def forget(scheduler: Any, account: str) -> None:
@@ -110,14 +117,17 @@ class Shelf:
 
 
 class Turns:
-    """Stands where SGLang has a pool of threads: one call at a time, accounts in turns."""
+    """Stands where SGLang has a pool of threads: one call of an account at a time, accounts in
+    turns, and none before the scheduler."""
 
-    def __init__(self) -> None:
+    def __init__(self, threads: int = _THREADS) -> None:
         self._waiting: OrderedDict[str, deque[tuple[Future[Any], Callable[[], Any]]]] = (
             OrderedDict()
         )
+        self._served: set[str] = set()
         self._changed = threading.Condition()
-        threading.Thread(target=self._work, daemon=True, name="grammars").start()
+        for _ in range(threads):
+            threading.Thread(target=self._work, daemon=True, name="grammars").start()
 
     def submit(self, call: Callable[..., Any], key: Key, *arguments: Any) -> Future[Any]:
         future: Future[Any] = Future()
@@ -128,6 +138,8 @@ class Turns:
         return future
 
     def _work(self) -> None:
+        # Linux has a priority of each thread.
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)
         while True:
             account, future, call = self._next()
             if future.set_running_or_notify_cancel():
@@ -136,17 +148,21 @@ class Turns:
                 except BaseException as error:
                     future.set_exception(error)
             with self._changed:
+                self._served.remove(account)
                 # Whoever came meanwhile has waited longer for a turn.
                 if account in self._waiting:
                     self._waiting.move_to_end(account)
+                    self._changed.notify()
 
     def _next(self) -> tuple[str, Future[Any], Callable[[], Any]]:
         with self._changed:
-            self._changed.wait_for(lambda: self._waiting)
-            account, own = next(iter(self._waiting.items()))
+            self._changed.wait_for(lambda: self._waiting.keys() - self._served)
+            account = next(name for name in self._waiting if name not in self._served)
+            own = self._waiting[account]
             future, call = own.popleft()
             if not own:
                 del self._waiting[account]
+            self._served.add(account)
             return account, future, call
 
 
@@ -177,6 +193,18 @@ def _process(original: hooks.Hook, manager: Any, request: Any, *args: Any, **kwa
             said = text if isinstance(text, str) else json.dumps(text)
             setattr(sampling, name, OwnedText(said, claims_of(request).account))
     return original(manager, request, *args, **kwargs)
+
+
+def _ready(original: hooks.Hook, manager: Any, *args: Any, **kwargs: Any) -> Any:
+    """Before each step SGLang waits 5 ms for grammars that somebody waits for: only while there is
+    nothing else to do."""
+    scheduler, patience = manager.scheduler, manager.SGLANG_GRAMMAR_POLL_INTERVAL
+    if scheduler.waiting_queue or not scheduler.running_batch.is_empty():
+        manager.SGLANG_GRAMMAR_POLL_INTERVAL = min(_GLANCE_SECONDS, patience)
+    try:
+        return original(manager, *args, **kwargs)
+    finally:
+        manager.SGLANG_GRAMMAR_POLL_INTERVAL = patience
 
 
 def _size_of(key: Key, grammar: Any) -> int | None:

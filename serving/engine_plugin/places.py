@@ -53,6 +53,7 @@ HOOKED = frozenset(
         # Grammars of tool calls.
         "sglang.srt.constrained.grammar_manager.create_grammar_backend",
         "sglang.srt.constrained.grammar_manager.GrammarManager.process_req_with_grammar",
+        "sglang.srt.constrained.grammar_manager.GrammarManager.get_ready_grammar_requests",
         # Adapters' buffers, copies and prefixes.
         f"{_ADAPTERS}.load_lora_weight_to_buffer",
         f"{_ADAPTERS}.remove_lora",

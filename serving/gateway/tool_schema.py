@@ -1,9 +1,9 @@
 """A tool's parameters: JSON Schema, as far as the platform knows it.
 
 The engine keeps to the schema of a strict tool by a grammar that it compiles, in a process that all
-tenants share, one at a time; what takes long is refused there. A string of at most 128 characters
-takes 2.6 seconds, 1,000 properties 4.6, 50 KB of constants 2.9 (xgrammar 0.2.7). Other schemas are
-text for the model, and are only read.
+tenants share, and one of a tenant at a time; what takes long is refused there. A string of at most
+128 characters takes 2.6 seconds, 1,000 properties 4.6, 50 KB of constants 2.9 (xgrammar 0.2.7).
+Other schemas are text for the model, and are only read.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _DEEPEST = 16
 _LONGEST_STRICT = 128  # of `maxLength` and its like
 # Of all strict schemas of a request together.
 MOST_STRICT_BYTES = 16_384
-_MOST_LENGTH, _MOST_PROPERTIES = 256, 256
+_MOST_LENGTH, _MOST_PROPERTIES = 128, 256
 _TYPES = frozenset(("string", "number", "integer", "boolean", "object", "array", "null"))
 
 Check = Callable[[Any], bool]

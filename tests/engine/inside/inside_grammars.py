@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
 import time
 from concurrent.futures import Future
@@ -48,7 +49,11 @@ def _manager(backend: Any) -> Any:
     manager = sglang.GrammarManager.__new__(sglang.GrammarManager)
     manager.grammar_backend, manager.grammar_queue = backend, []
     manager._enable_strict_thinking, manager.pp_rank, manager.pp_size = False, 0, 1
-    manager.scheduler = SimpleNamespace(model_config=SimpleNamespace())
+    manager.scheduler = SimpleNamespace(
+        model_config=SimpleNamespace(),
+        waiting_queue=[],
+        running_batch=SimpleNamespace(is_empty=lambda: True),
+    )
     manager.grammar_sync_size, manager.is_grammar_sync_entry = 1, True
     manager.grammar_pp_sync_work_list = []
     manager.SGLANG_GRAMMAR_POLL_INTERVAL = 0.005
@@ -198,24 +203,60 @@ def test_what_failed_is_not_kept() -> None:
     assert shelf.get(key) is None
 
 
-def test_tenants_take_turns_and_one_grammar_is_made_at_a_time() -> None:
-    turns, begun, go = Turns(), [], threading.Event()
+class Compiling:
+    """Calls that go on until they are let go; who began, in which order."""
 
-    def compiled(key: Any, number: int) -> int:
-        begun.append(key[1].account)
-        assert go.wait(10)
-        return number
+    def __init__(self, threads: int) -> None:
+        self.turns, self.begun = Turns(threads), list[str]()
+        self._go = threading.Semaphore(0)
 
-    key = {name: ("json", OwnedText(SCHEMA, name)) for name in ("flood", "quiet")}
-    flood = [turns.submit(compiled, key["flood"], number) for number in range(5)]
-    while not begun:
-        time.sleep(0.001)
-    quiet = turns.submit(compiled, key["quiet"], 9)
+    def submit(self, account: str) -> Future[Any]:
+        return self.turns.submit(self._compiled, ("json", OwnedText(SCHEMA, account)))
+
+    def until_begun(self, count: int) -> list[str]:
+        end = time.monotonic() + 10
+        while len(self.begun) < count and time.monotonic() < end:
+            time.sleep(0.001)
+        return self.begun
+
+    def let_go(self, count: int = 1) -> None:
+        self._go.release(count)
+
+    def _compiled(self, key: Any) -> str:
+        self.begun.append(key[1].account)
+        assert self._go.acquire(timeout=10)
+        return str(key[1].account)
+
+
+def test_tenants_take_turns() -> None:
+    compiling = Compiling(threads=1)
+    flood = [compiling.submit("flood") for _ in range(5)]
+    assert compiling.until_begun(1) == ["flood"]
+    quiet = compiling.submit("quiet")
     assert flood[4].cancel()
-    assert begun == ["flood"]
-    go.set()
-    assert (quiet.result(10), flood[3].result(10)) == (9, 3)
-    assert begun == ["flood", "quiet", "flood", "flood", "flood"]
+    compiling.let_go(9)
+    assert (quiet.result(10), flood[3].result(10)) == ("quiet", "flood")
+    assert compiling.begun == ["flood", "quiet", "flood", "flood", "flood"]
+
+
+def test_a_tenant_has_one_thread_at_a_time_and_leaves_the_others() -> None:
+    compiling = Compiling(threads=3)
+    flood = [compiling.submit("flood") for _ in range(3)]
+    assert compiling.until_begun(1) == ["flood"]
+    quiet = [compiling.submit(name) for name in ("quiet", "calm")]
+    assert sorted(compiling.until_begun(3)) == ["calm", "flood", "quiet"]
+    compiling.let_go(9)
+    assert [one.result(10) for one in (*quiet, *flood)] == ["quiet", "calm", *["flood"] * 3]
+
+
+def test_who_compiles_stands_behind_the_scheduler() -> None:
+    def niceness(key: Any) -> int:
+        return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+
+    before = os.getpriority(os.PRIO_PROCESS, 0)
+    key = ("json", OwnedText(SCHEMA, "fjellvik"))
+    assert Turns().submit(niceness, key).result(10) == 19
+    assert os.getpriority(os.PRIO_PROCESS, threading.get_native_id()) == before < 19
 
 
 def test_a_failure_is_told_and_the_next_one_is_made() -> None:
@@ -224,6 +265,24 @@ def test_a_failure_is_told_and_the_next_one_is_made() -> None:
     with pytest.raises(ValueError, match="Expecting"):
         failed.result(10)
     assert turns.submit(lambda key: 1, key).result(10) == 1
+
+
+def test_a_step_of_others_waits_for_no_grammar(manager: Any) -> None:
+    def patience(manager: Any) -> float:
+        return float(manager.SGLANG_GRAMMAR_POLL_INTERVAL)
+
+    assert grammars._ready(patience, manager) == 0.005  # nobody is there to wait
+    manager.scheduler.waiting_queue = ["somebody's"]
+    assert grammars._ready(patience, manager) < 0.001
+    manager.scheduler.waiting_queue = []
+    manager.scheduler.running_batch = SimpleNamespace(is_empty=lambda: False)
+    assert grammars._ready(patience, manager) < 0.001
+    assert patience(manager) == 0.005
+    # And what is ready is still found.
+    request = _ask(manager, "fjellvik")
+    request.grammar.result(10)
+    ready = sglang.GrammarManager.get_ready_grammar_requests
+    assert grammars._ready(ready, manager) == [request]
 
 
 def test_what_xgrammar_keeps_of_its_own_is_off(manager: Any) -> None:
