@@ -14,6 +14,7 @@ from evals.cli import quality
 from evals.cli.bench_adapters import adapters
 from evals.cli.bench_engine import engine
 from evals.cli.bench_engine_cache import engine_cache
+from evals.cli.bench_grammars import grammars
 from evals.cli.bench_ingest import ingest
 from evals.cli.bench_long_prefill import long_prefill
 from evals.cli.bench_masking import masking
@@ -33,6 +34,7 @@ app.command()(retrieval)
 app.command()(ingest)
 app.command()(neighbours)
 app.command()(engine)
+app.command()(grammars)
 app.command("engine-cache")(engine_cache)
 app.command("quality")(quality.command)
 app.command()(prefix)

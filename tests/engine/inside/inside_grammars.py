@@ -255,8 +255,8 @@ def test_who_compiles_stands_behind_the_scheduler() -> None:
 
     before = os.getpriority(os.PRIO_PROCESS, 0)
     key = ("json", OwnedText(SCHEMA, "fjellvik"))
-    assert Turns().submit(niceness, key).result(10) == 19
-    assert os.getpriority(os.PRIO_PROCESS, threading.get_native_id()) == before < 19
+    assert Turns().submit(niceness, key).result(10) == grammars._NICENESS
+    assert os.getpriority(os.PRIO_PROCESS, threading.get_native_id()) == before < grammars._NICENESS
 
 
 def test_a_failure_is_told_and_the_next_one_is_made() -> None:
