@@ -179,8 +179,8 @@ def _create(original: hooks.Hook, *args: Any, **kwargs: Any) -> Any:
     if hasattr(inner, "grammar_compiler"):
         from xgrammar import GrammarCompiler
 
-        # What it keeps of its own would be everybody's, too; and threads beyond one leave the
-        # scheduler no processor (300 ranges of numbers: 19 s on 8 threads of two).
+        # What it keeps of its own would be everybody's, too; and eight threads of each, which is
+        # its default, leave the scheduler no processor.
         inner.grammar_compiler = GrammarCompiler(
             inner._tokenizer_info, max_threads=1, cache_enabled=False
         )

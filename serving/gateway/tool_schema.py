@@ -2,7 +2,8 @@
 
 The engine keeps to the schema of a strict tool by a grammar that it compiles, in a process that all
 tenants share, and one of a tenant at a time; what takes long is refused there. A string of at most
-128 characters takes 2.6 seconds, 1,000 properties 4.6, 50 KB of constants 2.9 (xgrammar 0.2.7).
+128 characters takes 2.6 seconds, 1,000 properties 4.6, 50 KB of constants 2.9, 300 ranges of large
+numbers 19 (xgrammar 0.2.7).
 Other schemas are text for the model, and are only read.
 """
 
@@ -18,7 +19,7 @@ _DEEPEST = 16
 _LONGEST_STRICT = 128  # of `maxLength` and its like
 # Of all strict schemas of a request together.
 MOST_STRICT_BYTES = 16_384
-_MOST_LENGTH, _MOST_PROPERTIES = 128, 256
+_MOST_LENGTH, _MOST_PROPERTIES, _MOST_BOUNDS = 128, 256, 32
 _TYPES = frozenset(("string", "number", "integer", "boolean", "object", "array", "null"))
 
 Check = Callable[[Any], bool]
@@ -58,6 +59,7 @@ _PLAIN: dict[str, Check] = {
     "multipleOf": lambda value: _number(value) and value > 0,
     **dict.fromkeys(("nullable", "deprecated", "readOnly", "writeOnly", "uniqueItems"), _is(bool)),
 }
+_BOUNDS = {"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf", "format"}
 _COUNTS = ("minLength", "maxLength", "minItems", "maxItems", "minProperties", "maxProperties")
 _SCHEMA = ("items", "additionalProperties", "not", "if", "then", "else", "contains")
 _SCHEMAS = ("anyOf", "oneOf", "allOf", "prefixItems")
@@ -88,12 +90,15 @@ def check_cost(schemas: Sequence[dict[str, Any]]) -> None:
     parts = [part for schema in schemas for part in _parts(schema)]
     length = sum(max(part.get("minLength", 0), part.get("maxLength", 0)) for part in parts)
     properties = sum(len(part.get("properties", ())) for part in parts)
+    bounds = sum(not _BOUNDS.isdisjoint(part) for part in parts)
     if len(json.dumps(list(schemas))) > MOST_STRICT_BYTES:
         raise ToolLimitError(f"Strict tools' schemas may have {MOST_STRICT_BYTES} bytes of JSON.")
     if length > _MOST_LENGTH:
         raise ToolLimitError(f"Strict tools' strings may have {_MOST_LENGTH} characters together.")
     if properties > _MOST_PROPERTIES:
         raise ToolLimitError(f"Strict tools may have {_MOST_PROPERTIES} properties together.")
+    if bounds > _MOST_BOUNDS:
+        raise ToolLimitError(f"Strict tools may have {_MOST_BOUNDS} ranges and formats together.")
 
 
 def _parts(schema: Any) -> Iterator[dict[str, Any]]:

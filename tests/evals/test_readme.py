@@ -123,6 +123,14 @@ ROWS = (
         [3_000],
     ),
     Row(
+        "a chat of a tenant without tools",
+        [
+            f"grammars:{side}/{figure}"
+            for side in ("ours", "stock")
+            for figure in ("beside_schemas_ms/p50", "beside_schemas_ms/max", "alone_ms/p50")
+        ],
+    ),
+    Row(
         "what tenancy costs SGLang",
         [
             *each("prefix-cost:speed/{}/scrub_off/cost", "prefill", "decode"),

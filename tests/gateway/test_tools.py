@@ -164,6 +164,10 @@ def _strict(number: int = 0, **properties: Any) -> dict[str, Any]:
 # What takes an engine seconds to compile; each alone would be let through.
 _LENGTHS = [_strict(n, a={"type": "string", "maxLength": 64}) for n in range(3)]
 _PROPERTIES = [_strict(n, **{f"p{m}": {"type": "string"} for m in range(100)}) for n in range(3)]
+_BOUNDS = [
+    _strict(n, **{f"p{m}": {"type": "number", "maximum": 1e300 + m} for m in range(15)})
+    for n in range(3)
+]
 _CONSTANTS = [_strict(n, a={"enum": ["x" * 6_000]}) for n in range(3)]
 
 
@@ -172,6 +176,7 @@ _CONSTANTS = [_strict(n, a={"enum": ["x" * 6_000]}) for n in range(3)]
     [
         ({"tools": _LENGTHS}, "tool_limit_exceeded"),
         ({"tools": _PROPERTIES}, "tool_limit_exceeded"),
+        ({"tools": _BOUNDS}, "tool_limit_exceeded"),
         ({"tools": _CONSTANTS}, "tool_limit_exceeded"),
         ({"tools": [_tool(f"t{n}") for n in range(65)]}, "tool_limit_exceeded"),
         ({"tools": [_tool(description=_LONG)]}, "tool_limit_exceeded"),
@@ -210,7 +215,7 @@ async def test_what_no_grammar_is_made_of_may_say_more(platform: Platform) -> No
     assert len(platform.engine.bodies) == 1
 
 
-@pytest.mark.parametrize("tools", [_LENGTHS[:2], _PROPERTIES[:2], _CONSTANTS[:2]])
+@pytest.mark.parametrize("tools", [_LENGTHS[:2], _PROPERTIES[:2], _BOUNDS[:2], _CONSTANTS[:2]])
 def test_what_compiles_in_time_is_let_through(tools: list[dict[str, Any]]) -> None:
     check_tools([Tool.model_validate(tool) for tool in tools], "auto")
 
