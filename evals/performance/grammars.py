@@ -90,6 +90,10 @@ async def _sending(client: EngineClient, plan: Plan) -> AsyncGenerator[list[floa
         for each in streams:
             each.cancel()
         await asyncio.wait(streams)
+    # One that failed sent nothing more, and the times beside it would be no figure.
+    for each in streams:
+        if not each.cancelled():
+            each.result()
 
 
 async def _told(client: EngineClient, schemas: int) -> dict[str, float]:

@@ -23,7 +23,6 @@ _MANAGER = "sglang.srt.constrained.grammar_manager"
 _TEXTS = ("json_schema", "regex", "ebnf", "structural_tag")
 # Bytes of compiled grammars, of one account and of all.
 _OF_EACH, _OF_ALL = 32 << 20, 256 << 20
-
 # How many are compiled at once, of different accounts.
 _THREADS = max(2, (os.cpu_count() or 1) // 4)
 # How far behind the scheduler: a third of its share of a processor. The last place, 19, is a
