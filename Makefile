@@ -42,8 +42,8 @@ types: install ## mypy, strict
 architecture: install ## which package may import which
 	$(BIN)/lint-imports
 
-tests: install engine ## pytest, three processes
-	$(BIN)/python -m pytest --numprocesses 3 --dist loadgroup --no-loadscope-reorder
+tests: install engine ## pytest, four processes
+	$(BIN)/python -m pytest --numprocesses 4 --dist loadgroup --no-loadscope-reorder
 
 checks: lint types architecture engine
 

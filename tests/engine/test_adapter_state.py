@@ -77,7 +77,7 @@ async def test_an_adapter_that_leaves_its_slot_leaves_nothing_in_it(
     engine: EngineClient, tmp_path: Path
 ) -> None:
     adapters, account = Adapters(engine, tmp_path), signer_for_tests().account(FJELLVIK.tenant_id)
-    assert (await Wire(engine).open("POST /flush_cache"))[0] == 200
+    await Wire(engine).flush()
     replaced = await adapters.replaced()
     assert replaced["held"] == ROOM  # the other slot is the base model's
     assert replaced["dirty"] == 0

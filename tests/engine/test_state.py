@@ -60,7 +60,7 @@ async def _tokens(wire: Wire) -> int:
 
 
 async def _flush(wire: Wire) -> None:
-    assert (await wire.open("POST /flush_cache"))[0] == 200
+    await wire.flush()
     assert await _dirty(wire) == 0
 
 
