@@ -19,9 +19,9 @@ from evals.leakage.statistics import auc, rate, upper_bound
 from evals.leakage.twins import TWINS
 
 _SMALL = Plan(
-    attacks=200,
+    attacks=120,
     route_attacks=70,
-    crowd_attacks=200,
+    crowd_attacks=120,
     crowd_tenants=6,
     crowd_writes=2,
     ungated_attacks=25,
