@@ -12,7 +12,12 @@ from typing import Any
 from alembic import command
 from alembic.config import Config
 from sqlalchemy import Connection, event, func, make_url, select, text
-from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
+from sqlalchemy.ext.asyncio import (
+    AsyncConnection,
+    AsyncEngine,
+    AsyncSession,
+    create_async_engine,
+)
 
 # Any number that nobody else of this database's users takes.
 _MIGRATION_LOCK = 0x62756C6B
@@ -43,6 +48,12 @@ class Database:
         """A session whose work is committed, durably, when the block ends without an error."""
         async with AsyncSession(self._engine, expire_on_commit=False) as session, session.begin():
             yield session
+
+    @asynccontextmanager
+    async def looking(self) -> AsyncGenerator[AsyncConnection, None]:
+        """A connection for what each request looks up: columns, no objects, half a session's time."""
+        async with self._engine.connect() as connection:
+            yield connection
 
     async def forget_deleted(self) -> None:
         """Empty SQLite's write-ahead log, where pages are as they were before a deletion."""

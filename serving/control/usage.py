@@ -98,7 +98,8 @@ class UsageLedger:
     async def _write(self, batch: list[tuple[TenantId, UsageRecord]]) -> None:
         rows = [_row(tenant, record) for tenant, record in batch]
         async with self._database.transaction() as session:
-            await session.execute(insert(UsageRow), rows)
+            # By the connection: a session would look at each row as an object first.
+            await (await session.connection()).execute(insert(UsageRow), rows)
 
 
 class TenantLedger(TenantUsageSink):
