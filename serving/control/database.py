@@ -51,7 +51,7 @@ class Database:
 
     @asynccontextmanager
     async def looking(self) -> AsyncGenerator[AsyncConnection, None]:
-        """A connection for what each request looks up: columns, no objects, half a session's time."""
+        """A connection for what each request looks up: columns and no objects."""
         async with self._engine.connect() as connection:
             yield connection
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from typing import Any
 
@@ -99,7 +99,7 @@ class UsageLedger:
         rows = [_row(tenant, record) for tenant, record in batch]
         async with self._database.transaction() as session:
             # By the connection: a session would look at each row as an object first.
-            await (await session.connection()).execute(insert(UsageRow), rows)
+            await (await session.connection()).execute(_INSERT, rows)
 
 
 class TenantLedger(TenantUsageSink):
@@ -134,6 +134,8 @@ _SUMS = (
     func.coalesce(func.sum(UsageRow.completion_tokens), 0),
     func.coalesce(func.sum(UsageRow.busy_seconds), 0.0),
 )
+_INSERT = insert(UsageRow)
+_FIELDS = [field.name for field in fields(UsageRecord) if field.name not in ("cost", "created_at")]
 _COSTS = (
     "prefill_seconds",
     "decode_seconds",
@@ -152,10 +154,10 @@ def _totals(*sums: Any) -> UsageTotals:
 
 
 def _row(tenant: TenantId, record: UsageRecord) -> dict[str, Any]:
-    row = asdict(record) | {"tenant_id": tenant, "created_at": _stored(record.created_at)}
-    cost = row.pop("cost") or {}
-    row["engine_queue_seconds"] = cost.get("queue_seconds")
-    return row | {name: cost.get(name) for name in _COSTS}
+    row = {name: getattr(record, name) for name in _FIELDS}
+    row |= {"tenant_id": tenant, "created_at": _stored(record.created_at)}
+    row["engine_queue_seconds"] = getattr(record.cost, "queue_seconds", None)
+    return row | {name: getattr(record.cost, name, None) for name in _COSTS}
 
 
 def _stored(moment: datetime) -> datetime:

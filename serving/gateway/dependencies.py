@@ -23,6 +23,11 @@ def _runtime(request: Request) -> Runtime:
     return runtime
 
 
+async def _parts(request: Request) -> Runtime:
+    # FastAPI calls what is not async in another thread.
+    return _runtime(request)
+
+
 def _bearer(request: Request) -> str:
     """The presented key; a missing or misspelt header presents an empty one."""
     scheme, _, key = request.headers.get("authorization", "").partition(" ")
@@ -41,7 +46,7 @@ async def _operator(request: Request) -> OperatorContext:
     return _runtime(request).operator_keys.authenticate(_bearer(request))
 
 
-Parts = Annotated[Runtime, Depends(_runtime)]
+Parts = Annotated[Runtime, Depends(_parts)]
 Tenant = Annotated[TenantContext, Depends(_tenant)]
 Operator = Annotated[OperatorContext, Depends(_operator)]
 

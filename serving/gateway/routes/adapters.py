@@ -32,7 +32,7 @@ router = APIRouter()
 _MOST_METRICS = 32
 
 
-def _adapters(parts: Parts) -> AdapterParts:
+async def _adapters(parts: Parts) -> AdapterParts:
     if parts.adapters is None:
         raise HTTPException(404)
     return parts.adapters

@@ -34,7 +34,7 @@ _HEADERS = {
 }
 
 
-def _own_host(request: Request, parts: Parts) -> None:
+async def _own_host(request: Request, parts: Parts) -> None:
     require_page_host(request, parts.settings.allowed_hosts)
 
 

@@ -42,11 +42,11 @@ class _Scores(BaseModel):
     scores: list[float] = Field(min_length=1, max_length=_MOST_SCORES)
 
 
-def _own(ctx: Tenant, adapters: Adapters) -> TenantRollouts:
+async def _own(ctx: Tenant, adapters: Adapters) -> TenantRollouts:
     return adapters.rollouts.of(ctx)
 
 
-def _name(name: str) -> str:
+async def _name(name: str) -> str:
     """The adapter's name; of what is none, one that no adapter has."""
     reference = parse_reference(name)
     return reference.name if reference.version is None else NOTHING.name
