@@ -9,6 +9,9 @@ RequestRefusedError
 ├── InvalidToolError             400
 ├── KvBudgetExceededError        429
 ├── ConcurrencyLimitError        429, with Retry-After
+├── RequestRateError             429, with Retry-After and x-ratelimit-*
+├── TokenRateError               429, the same
+├── QuotaExhaustedError          429, the same
 ├── OverloadedError              503, with Retry-After
 ├── DeadlineExceededError        504
 └── EngineUnavailableError       503, with Retry-After
@@ -120,6 +123,50 @@ class ConcurrencyLimitError(RequestRefusedError):
         super().__init__(
             message or "Too many requests of yours are in flight. Wait for one to finish.",
             headers={"Retry-After": "1"},
+        )
+
+
+class RequestRateError(RequestRefusedError):
+    """The tenant has asked as often in this minute as it may."""
+
+    code = "rate_limit_requests"
+    status = 429
+    kind = "rate_limit_error"
+
+    def __init__(self, headers: dict[str, str]) -> None:
+        super().__init__(
+            "You have asked as often in this minute as you may. Wait as Retry-After says.",
+            headers=headers,
+        )
+
+
+class TokenRateError(RequestRefusedError):
+    """Prompt and largest answer together would exceed the tenant's tokens of this minute."""
+
+    code = "rate_limit_tokens"
+    status = 429
+    kind = "rate_limit_error"
+
+    def __init__(self, needed: int, headers: dict[str, str]) -> None:
+        super().__init__(
+            f"The request may need {needed} tokens, more than are left to you in this minute. "
+            "Wait as Retry-After says, shorten the conversation or lower max_tokens.",
+            headers=headers,
+        )
+
+
+class QuotaExhaustedError(RequestRefusedError):
+    """Prompt and largest answer together would exceed the tenant's tokens of this month."""
+
+    code = "quota_exhausted"
+    status = 429
+    kind = "insufficient_quota"
+
+    def __init__(self, needed: int, headers: dict[str, str]) -> None:
+        super().__init__(
+            f"The request may need {needed} tokens, more than are left to you in this month. "
+            "Lower max_tokens, or ask your platform's operator for more.",
+            headers=headers,
         )
 
 

@@ -13,7 +13,7 @@ from isolation.context import OperatorContext, TenantContext, require_operator
 from isolation.errors import InvalidApiKeyError, TenantSuspendedError
 from isolation.keys import matches, parse_key
 from isolation.mint import mint_operator, mint_tenant
-from isolation.policy import tier
+from isolation.policy import tier, with_limits
 from isolation.tenant_id import TenantId
 from serving.control.database import Database, utc_now
 from serving.control.tables import ApiKeyRow, TenantRow
@@ -29,6 +29,7 @@ _KEY = (
         TenantRow.id.label("tenant"),
         TenantRow.tier,
         TenantRow.state,
+        TenantRow.limits,
     )
     .join(TenantRow, TenantRow.id == ApiKeyRow.tenant_id)
     .where(ApiKeyRow.key_id == bindparam("key_id"))
@@ -59,7 +60,7 @@ class ApiKeyAuthenticator:
             raise TenantSuspendedError
         return mint_tenant(
             TenantId(key.tenant),
-            tier=tier(key.tier),
+            tier=with_limits(tier(key.tier), key.limits),
             credential_id=presented.key_id,
             access=_access(key.groups),
         )

@@ -19,13 +19,15 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
+from isolation.policy import Limits
+
 
 class Base(DeclarativeBase):
     """Root of all tables."""
 
 
 class TenantRow(Base):
-    """A tenant. `state` is `active` or `suspended`."""
+    """A tenant. `state` is `active` or `suspended`; `limits`: its own in place of its tier's."""
 
     __tablename__ = "tenants"
 
@@ -33,6 +35,7 @@ class TenantRow(Base):
     tier: Mapped[str] = mapped_column(String(32))
     state: Mapped[str] = mapped_column(String(16))
     created_at: Mapped[datetime]
+    limits: Mapped[Limits | None] = mapped_column(JSON(none_as_null=True))
 
 
 class ApiKeyRow(Base):

@@ -14,7 +14,7 @@ from isolation.access import checked_groups
 from isolation.context import OperatorContext, require_operator
 from isolation.errors import TenantSuspendedError
 from isolation.keys import IssuedKey, issue_key
-from isolation.policy import tier
+from isolation.policy import Limits, tier, with_limits
 from isolation.tenant_id import TenantId
 from serving.control.database import Database, utc_now
 from serving.control.errors import KeyNotFoundError, TenantExistsError, TenantNotFoundError
@@ -28,11 +28,12 @@ PROBE_TENANT = TenantId("platform-probe")
 
 @dataclass(frozen=True, slots=True)
 class Tenant:
-    """A tenant as the operator sees it."""
+    """A tenant as the operator sees it. limits: those of its tier, but for its own."""
 
     id: TenantId
     tier: str
     state: str
+    limits: Limits
 
 
 class TenantRegistry:
@@ -66,7 +67,7 @@ class TenantRegistry:
         there = select(TenantRow).where(TenantRow.state != DELETED).order_by(TenantRow.id)
         async with self._database.transaction() as session:
             rows = await session.scalars(there)
-            return [Tenant(TenantId(row.id), row.tier, row.state) for row in rows]
+            return [_seen(row) for row in rows]
 
     async def everyone(self, operator: OperatorContext) -> Sequence[TenantId]:
         """All tenants that there ever were, deleted ones too."""
@@ -112,6 +113,21 @@ class TenantRegistry:
         async with self._database.transaction() as session:
             row = await require_existing(session, tenant)
             row.state = SUSPENDED if suspended else ACTIVE
+
+    async def set_limits(
+        self, operator: OperatorContext, tenant: TenantId, limits: Limits | None
+    ) -> Limits:
+        """Give a tenant limits of its own, beside those that it has; None takes it back to its
+        tier's. Returns what holds for its requests from now on.
+
+        Raises:
+            TenantNotFoundError: there is none of this id.
+        """
+        require_operator(operator, "a tenant's limits")
+        async with self._database.transaction() as session:
+            row = await require_existing(session, tenant)
+            row.limits = None if limits is None else {**(row.limits or {}), **limits}
+            return _seen(row).limits
 
     async def begin_deletion(self, operator: OperatorContext, tenant: TenantId) -> None:
         """Refuse the tenant's requests from now on and for good; survives a kill.
@@ -204,3 +220,13 @@ async def require_existing(session: AsyncSession, tenant: TenantId) -> TenantRow
     if row is None or row.state in (DELETING, DELETED):
         raise TenantNotFoundError
     return row
+
+
+def _seen(row: TenantRow) -> Tenant:
+    own = with_limits(tier(row.tier), row.limits)
+    limits = Limits(
+        requests_per_minute=own.requests_per_minute,
+        tokens_per_minute=own.tokens_per_minute,
+        tokens_per_month=own.tokens_per_month,
+    )
+    return Tenant(TenantId(row.id), row.tier, row.state, limits)

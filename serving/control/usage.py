@@ -66,6 +66,11 @@ class UsageLedger:
         """Returns when everything recorded so far is in the database."""
         await self._queue.join()
 
+    async def tokens(self, ctx: TenantContext, since: datetime) -> int:
+        """Prompts' and answers' tokens of the tenant since then, as far as written."""
+        totals = await self.of(ctx).totals(since)
+        return totals.prompt_tokens + totals.completion_tokens
+
     async def totals(
         self, operator: OperatorContext, since: datetime
     ) -> dict[TenantId, UsageTotals]:

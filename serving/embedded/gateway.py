@@ -13,6 +13,7 @@ from isolation.namespaces import NamespaceDeriver
 from rag.retrieval.compression import SMALL_MODEL, Compressor
 from serving.adapters.models import AdapterModels
 from serving.admission.concurrency import ValkeyConcurrency
+from serving.admission.rates import ValkeyRates
 from serving.embedded.adapters import open_models
 from serving.embedded.core import Core, runtime_of
 from serving.embedded.engine import Engine, EngineKv, cache_scope, make_engine
@@ -93,6 +94,7 @@ async def _chat_parts(
         namespaces=NamespaceDeriver(derived_key(settings, "namespace")),
         scope=cache_scope(settings, model),
         limiter=ValkeyConcurrency(redis),
+        rates=ValkeyRates(redis, core.usage.tokens),
         queue=queue,
         usage=core.usage,
         policies=core.policies,

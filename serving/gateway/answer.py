@@ -1,8 +1,9 @@
-"""What the chat service yields: text and tool calls, then one end with citations and usage."""
+"""What the chat service yields: that the request is let in, text and tool calls, then one end with
+citations and usage."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from isolation.masking.conversations import Conversation
@@ -19,6 +20,13 @@ class Citation:
     title: str
     quote: str
     cited: bool
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerAdmitted:
+    """The request is let in: first of all parts. headers: how its tenant stands since."""
+
+    headers: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +60,7 @@ class AnswerEnd:
 
 
 AnswerPiece = AnswerText | AnswerCall
-AnswerPart = AnswerPiece | AnswerEnd
+AnswerPart = AnswerAdmitted | AnswerPiece | AnswerEnd
 
 
 def cite(sources: Sequence[Passage], answer: str, clean: Callable[[str], str]) -> list[Citation]:

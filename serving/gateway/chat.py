@@ -11,11 +11,12 @@ import structlog
 from isolation.context import TenantContext, require_tenant
 from isolation.masking.conversations import Conversation
 from serving.engine.client import TokenUsage
-from serving.gateway.answer import AnswerEnd, AnswerPart, AnswerText, cite
+from serving.gateway.answer import AnswerAdmitted, AnswerEnd, AnswerPart, AnswerText, cite
 from serving.gateway.chat_parts import ChatOptions, ChatParts
 from serving.gateway.chat_request import ChatRequest
 from serving.gateway.generating import Generating
 from serving.gateway.model_choice import ModelChoice, choose_model
+from serving.gateway.ports import Hold
 from serving.gateway.preparing import Prepared, Preparing
 from serving.gateway.privacy_ports import Vault
 from serving.gateway.shadow_request import ShadowRequest
@@ -76,9 +77,11 @@ class TenantChat:
         engine = self._parts.engine()
         meter = Meter(self._ctx, secrets.token_hex(16), model.name, trace)
         watched = Watched(meter)
+        hold = self._parts.rates.of(self._ctx).hold(meter.request_id)
         async with self._parts.limiter.of(self._ctx).slot(meter.request_id):
             try:
-                prepared = await self._preparing.prepare(request, model, meter)
+                prepared = await self._preparing.prepare(request, model, meter, hold)
+                yield self._admitted(hold)
                 if isinstance(prepared, str):
                     yield AnswerText(meter.emitted(prepared))
                     yield AnswerEnd("stop", [], _NO_TOKENS)
@@ -90,12 +93,18 @@ class TenantChat:
                 yield await self._end(prepared, meter)
             finally:
                 figures = watched.figures()
-                await self._parts.usage.of(self._ctx).record(meter.record())
+                record = meter.record()
+                await self._parts.usage.of(self._ctx).record(record)
+                await hold.settle(record.prompt_tokens + record.completion_tokens)
                 await self._observed(model, figures)
         # It has ended, and was received: now a shadow may be asked the same.
         if model.trial is not None and model.trial.rollout.proposal.shadow:
             shadow = ShadowRequest(self._ctx, self._parts, self._generating, self._observed)
             self._shadows.begin(shadow.ask(engine, model, prepared, meter.written))
+
+    def _admitted(self, hold: Hold) -> AnswerAdmitted:
+        standing = hold.standing
+        return AnswerAdmitted({} if standing is None else standing.headers(self._ctx.tier))
 
     async def _model(self, request: ChatRequest) -> ModelChoice:
         models, trials = self._parts.models, self._parts.trials

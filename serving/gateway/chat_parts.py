@@ -12,7 +12,7 @@ from isolation.namespaces import CacheScope, NamespaceDeriver
 from serving.engine.client import EngineClient
 from serving.engine.tokens import TokenCounter
 from serving.gateway.counting import Counting
-from serving.gateway.ports import Compression, Concurrency, Models, Queue, Retrieval, Trials
+from serving.gateway.ports import Compression, Concurrency, Models, Queue, Rates, Retrieval, Trials
 from serving.gateway.privacy_ports import Guard, Masker
 from serving.gateway.refusal import Refusal
 from serving.metering.usage import UsageSink
@@ -46,6 +46,7 @@ class ChatParts:
     namespaces: NamespaceDeriver
     scope: CacheScope
     limiter: Concurrency
+    rates: Rates
     queue: Queue
     usage: UsageSink
     policies: Policies

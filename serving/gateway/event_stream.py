@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
 
 from starlette.requests import ClientDisconnect
@@ -19,13 +19,19 @@ _HEADERS = [
 
 
 class EventStream(Response):
-    """Sends each item of `events` (a complete event) at once. It never holds one back."""
+    """Sends each item of `events` (a complete event) at once. It never holds one back.
+
+    more: further headers, asked when the first event is there.
+    """
 
     media_type = "text/event-stream"
 
-    def __init__(self, events: AsyncGenerator[bytes, None]) -> None:
+    def __init__(
+        self, events: AsyncGenerator[bytes, None], more: Callable[[], Mapping[str, str]]
+    ) -> None:
         super().__init__()
         self._events = events
+        self._more = more
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
@@ -39,7 +45,8 @@ class EventStream(Response):
         async with aclosing(self._events) as events:
             # A refusal comes before the first event, and so before the status line.
             first = await anext(events)
-            await send({"type": "http.response.start", "status": 200, "headers": _HEADERS})
+            headers = [*_HEADERS, *((n.encode(), v.encode()) for n, v in self._more().items())]
+            await send({"type": "http.response.start", "status": 200, "headers": headers})
             await send({"type": "http.response.body", "body": first, "more_body": True})
             async for event in events:
                 await send({"type": "http.response.body", "body": event, "more_body": True})

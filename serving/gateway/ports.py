@@ -14,6 +14,7 @@ from rag.export import DocumentBegins
 from rag.filters import Where
 from rag.retrieval.follow_up import Question
 from serving.adapters.ports import AdapterRecord
+from serving.admission.standing import Standing
 from serving.control.public_prefixes import KeptPrefix, PrefixStep, SharedText
 from serving.engine.client import Delta
 from serving.engine.public import PublicState
@@ -110,6 +111,35 @@ class Concurrency(Protocol):
     """The concurrency limit of every tier. Bind it first."""
 
     def of(self, ctx: TenantContext) -> TenantConcurrency:
+        """The tenant's own."""
+
+
+class Hold(Protocol):
+    """What one request holds of its tenant's requests and tokens."""
+
+    @property
+    def standing(self) -> Standing | None:
+        """How the tenant stands since; None where nothing was reserved."""
+
+    async def reserve(self, tokens: int) -> None:
+        """Hold the most that it may need; raises RequestRateError, TokenRateError or
+        QuotaExhaustedError."""
+
+    async def settle(self, used: int) -> None:
+        """It is over, and used so many."""
+
+
+class TenantRates(Protocol):
+    """One tenant's limits of a minute and a month."""
+
+    def hold(self, request_id: str) -> Hold:
+        """Of a request that has its place: nothing yet."""
+
+
+class Rates(Protocol):
+    """The limits of a minute and a month. Bind it first."""
+
+    def of(self, ctx: TenantContext) -> TenantRates:
         """The tenant's own."""
 
 

@@ -19,6 +19,7 @@ from serving.gateway.chat_parts import ChatOptions, ChatParts
 from serving.gateway.chat_request import ChatRequest
 from serving.gateway.masked_chat import MaskedChat, masked_chat
 from serving.gateway.model_choice import ModelChoice
+from serving.gateway.ports import Hold
 from serving.gateway.privacy_ports import Vault
 from serving.gateway.prompt_form import PromptForm
 from serving.gateway.tool_words import Tools
@@ -46,9 +47,11 @@ class Preparing:
         self._counting = parts.counting.of(ctx)
 
     async def prepare(
-        self, request: ChatRequest, model: ModelChoice, meter: Meter
+        self, request: ChatRequest, model: ModelChoice, meter: Meter, hold: Hold
     ) -> Prepared | str:
         """What to generate, or what to say without generating.
+
+        hold: takes what the request may need, before anything is done for it.
 
         Raises:
             RequestRefusedError: it is refused.
@@ -61,7 +64,8 @@ class Preparing:
         limit = self._limit(request)
         # Before any work: what the turn would need with a full set of passages.
         wanted = [*conversation, *(Message("system", text) for text in form.system)]
-        await self._count(form, wanted, self._passage_tokens + limit)
+        beside = self._passage_tokens + limit
+        await hold.reserve(await self._count(form, wanted, beside) + beside)
         # The original text: the search stays inside the gateway, and a placeholder finds nothing.
         question = question_of(up_to_question(conversation))
         talk = self._parts.retriever is None or is_small_talk(question.text)
@@ -75,7 +79,7 @@ class Preparing:
         with meter.step("masking") as step:
             step.note(texts=len(conversation), passages=len(shown))
             chat = await self._masked(conversation, shown, tools)
-        return await self._assembled(request, chat, passages, meter)
+        return await self._assembled(request, chat, passages, meter, hold)
 
     def _offered(self, request: ChatRequest) -> Tools:
         if request.tools and not self._options.tools:
@@ -101,7 +105,12 @@ class Preparing:
         return await masked_chat(self._parts.masker, self._ctx, conversation, passages, tools)
 
     async def _assembled(
-        self, request: ChatRequest, chat: MaskedChat, passages: list[Passage], meter: Meter
+        self,
+        request: ChatRequest,
+        chat: MaskedChat,
+        passages: list[Passage],
+        meter: Meter,
+        hold: Hold,
     ) -> Prepared:
         tokens = self._parts.tokens()
         form = PromptForm(tokens, chat.tools)
@@ -117,6 +126,8 @@ class Preparing:
             ),
         )
         prompt_tokens = await self._count(form, prompt.messages, self._limit(request))
+        # Masking may have made it longer than it was.
+        await hold.reserve(prompt_tokens + self._limit(request))
         meter.prepared(prompt_tokens, len(prompt.sources))
         kept = request.placeholders == "kept"
         # What the customer is shown of a source is the source, not what the engine saw of it.

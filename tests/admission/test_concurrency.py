@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -13,28 +12,12 @@ from redis.asyncio import Redis
 from isolation.context import TenantContext
 from isolation.testing.contexts import tenant_for_tests
 from serving.admission.concurrency import TenantLeases, ValkeyConcurrency
-from serving.admission.valkey import connect, valkey_command, valkey_socket
+from serving.admission.valkey import connect
 from serving.errors import ConcurrencyLimitError, OverloadedError
-from serving.supervision.process import GuardedProcess
 
 FJELLVIK = tenant_for_tests("fjellvik", tier="starter")
 VOLTBAY = tenant_for_tests("voltbay", tier="starter")
 LIMIT = FJELLVIK.tier.max_concurrency
-
-
-@pytest.fixture
-async def valkey(tmp_path: Path) -> AsyncGenerator[Redis, None]:
-    socket = valkey_socket(tmp_path)
-    process = await GuardedProcess.start(
-        valkey_command(tmp_path, socket), log=tmp_path / "log", grace=1.0
-    )
-    async with asyncio.timeout(30):
-        while not socket.exists():
-            await asyncio.sleep(0.01)
-    redis = connect(socket)
-    yield redis
-    await redis.aclose()
-    await process.stop()
 
 
 async def _fill(limiter: ValkeyConcurrency, ctx: TenantContext, stack: AsyncExitStack) -> None:

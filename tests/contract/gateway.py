@@ -47,6 +47,7 @@ from serving.gateway.chat_parts import ChatOptions, ChatParts
 from serving.gateway.counting import Counting
 from serving.gateway.ports import Retrieval
 from tests.databases import fresh_database
+from tests.gateway.fake_rates import Rates
 from tests.gateway.fakes import (
     Files,
     Guard,
@@ -239,6 +240,7 @@ def chat_service(
         namespaces=NamespaceDeriver(b"k" * 32),
         scope=CacheScope("m", "t", "", "1"),
         limiter=Limiter(),
+        rates=Rates(),
         queue=Queue(),
         usage=ledger,
         policies=StandardPolicies(),

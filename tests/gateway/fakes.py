@@ -49,6 +49,7 @@ from serving.gateway.runtime import DemoTenant, Readiness, Runtime
 from serving.metering.metrics import Metrics
 from serving.metering.usage import UsageRecord
 from serving.settings import Settings
+from tests.gateway.fake_rates import Rates
 
 KEYS = {"key-f": tenant_for_tests("fjellvik"), "key-v": tenant_for_tests("voltbay")}
 # Of a prompt.
@@ -343,6 +344,7 @@ def runtime(
     files: Files,
     demo: bool = False,
     refusal: Refusal | None = None,
+    rates: Rates | None = None,
 ) -> Runtime:
     """A gateway's parts around a real engine client."""
     parts = ChatParts(
@@ -352,6 +354,7 @@ def runtime(
         namespaces=NamespaceDeriver(b"k" * 32),
         scope=CacheScope("m", "t", "", "1"),
         limiter=limiter,
+        rates=Rates() if rates is None else rates,
         queue=Queue(),
         usage=ledger,
         policies=StandardPolicies(),

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from datetime import datetime, timedelta
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
 from fastapi import APIRouter, Depends
 from pydantic import BaseModel, ConfigDict, Field
 
+from isolation.errors import InvalidRequestError
+from isolation.policy import Limits
 from isolation.tenant_id import tenant_id
 from serving.gateway.dependencies import Operator, Parts, operators
-from serving.gateway.routes.usage import month_begin
+from serving.metering.months import month_begin
 
 router = APIRouter(prefix="/admin/v1")
 
@@ -23,10 +25,30 @@ class _NewTenant(BaseModel):
     tier: str = "starter"
 
 
-class _TenantChange(BaseModel):
+Limit = Annotated[int, Field(ge=1, le=10**12)] | None
+
+
+class _Limits(BaseModel):
+    """What is not named stays as it is; null: no such limit."""
+
     model_config = ConfigDict(extra="forbid")
 
-    state: Literal["active", "suspended"]
+    requests_per_minute: Limit = None
+    tokens_per_minute: Limit = None
+    tokens_per_month: Limit = None
+
+    def named(self) -> Limits:
+        """Those that are in the body."""
+        return cast("Limits", self.model_dump(exclude_unset=True))
+
+
+class _TenantChange(BaseModel):
+    """limits: null takes a tenant back to its tier's."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    state: Literal["active", "suspended"] | None = None
+    limits: _Limits | None = None
 
 
 class _NewKey(BaseModel):
@@ -91,10 +113,17 @@ async def change_tenant(
     operator: Operator,
     parts: Parts,
 ) -> dict[str, Any]:
-    """Suspend a tenant, or take it back into service."""
-    suspended = asked.state == "suspended"
-    await parts.registry.set_suspended(operator, tenant_id(name), suspended)
-    return {"object": "tenant", "id": name, "state": asked.state}
+    """Suspend a tenant or take it back into service; give it limits of its own."""
+    tenant, changed = tenant_id(name), dict[str, Any]()
+    if asked.state is not None:
+        await parts.registry.set_suspended(operator, tenant, asked.state == "suspended")
+        changed["state"] = asked.state
+    if "limits" in asked.model_fields_set:
+        named = None if asked.limits is None else asked.limits.named()
+        changed["limits"] = await parts.registry.set_limits(operator, tenant, named)
+    if not changed:
+        raise InvalidRequestError("Name a state, or limits.")
+    return {"object": "tenant", "id": name, **changed}
 
 
 @router.post("/tenants/{name}/promote")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from dataclasses import asdict
 from typing import Any
@@ -16,7 +16,14 @@ from starlette.responses import Response
 from isolation.errors import RequestRefusedError
 from serving.engine.client import TokenUsage
 from serving.errors import EngineUnavailableError
-from serving.gateway.answer import AnswerCall, AnswerEnd, AnswerPart, AnswerText
+from serving.gateway.answer import (
+    AnswerAdmitted,
+    AnswerCall,
+    AnswerEnd,
+    AnswerPart,
+    AnswerPiece,
+    AnswerText,
+)
 from serving.gateway.bodies import read_body
 from serving.gateway.chat_request import ChatRequest, parse_chat_request
 from serving.gateway.dependencies import Parts, Tenant
@@ -43,19 +50,20 @@ async def complete(request: Request, ctx: Tenant, parts: Parts) -> Response:
     answer = parts.chat.of(ctx).answer(asked, request.state.trace)
     frame = _Frame(asked)
     if asked.stream:
-        return EventStream(frame.events(answer))
+        return EventStream(frame.events(answer), lambda: frame.headers)
     try:
         body = await until_disconnect(request.receive, frame.whole(answer))
     except ClientDisconnect:
         return Response(status_code=499)
-    return Response(body, media_type="application/json")
+    return Response(body, headers=dict(frame.headers), media_type="application/json")
 
 
 class _Frame:
-    """OpenAI's JSON around one answer."""
+    """OpenAI's JSON around one answer. headers: what goes before it, once it has begun."""
 
     def __init__(self, asked: ChatRequest) -> None:
         self._asked = asked
+        self.headers: Mapping[str, str] = {}
         self._common = {
             "id": completion_id(),
             "created": int(time.time()),
@@ -68,7 +76,9 @@ class _Frame:
         calls: list[dict[str, Any]] = []
         async with aclosing(answer) as parts:
             async for part in parts:
-                if isinstance(part, AnswerText):
+                if isinstance(part, AnswerAdmitted):
+                    self.headers = part.headers
+                elif isinstance(part, AnswerText):
                     text.append(part.text)
                 elif isinstance(part, AnswerCall):
                     _add(calls, part)
@@ -99,6 +109,10 @@ class _Frame:
         try:
             async with aclosing(answer) as parts:
                 async for part in parts:
+                    if isinstance(part, AnswerAdmitted):
+                        # Not yet an event: what follows may still be a refusal.
+                        self.headers = part.headers
+                        continue
                     if not begun:
                         begun = True
                         yield self._chunk({"role": "assistant", "content": ""})
@@ -110,7 +124,7 @@ class _Frame:
             yield _event(envelope(error))
         yield b"data: [DONE]\n\n"
 
-    def _of(self, part: AnswerPart) -> list[bytes]:
+    def _of(self, part: AnswerPiece | AnswerEnd) -> list[bytes]:
         if isinstance(part, AnswerText):
             return [self._chunk({"content": part.text})]
         if isinstance(part, AnswerCall):

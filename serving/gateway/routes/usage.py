@@ -3,27 +3,26 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from fastapi import APIRouter
 
+from isolation.policy import LIMITS
 from serving.gateway.dependencies import Parts, Tenant
+from serving.metering.months import month_begin
 
 router = APIRouter()
 
 
 @router.get("/v1/usage")
 async def usage(ctx: Tenant, parts: Parts, since: datetime | None = None) -> dict[str, Any]:
-    """The tenant's sums since then; without `since`, of this calendar month (UTC)."""
+    """The tenant's sums since then; without `since`, of this calendar month (UTC). And its limits;
+    null: there is no such."""
     begin = since or month_begin()
     totals = asdict(await parts.usage.of(ctx).totals(begin))
     if parts.adapters is not None:
         resident = await parts.adapters.residency.of(ctx).byte_seconds(begin)
         totals["adapter_byte_seconds"] = resident
-    return {"object": "usage", "since": begin.isoformat(), **totals}
-
-
-def month_begin() -> datetime:
-    """The first moment of this calendar month, UTC."""
-    return datetime.now(UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+    limits = {name: getattr(ctx.tier, name) for name in LIMITS}
+    return {"object": "usage", "since": begin.isoformat(), **totals, "limits": limits}
