@@ -14,6 +14,7 @@ tenants = typer.Typer(help="The tenants of the platform.", no_args_is_help=True)
 keys = typer.Typer(help="The tenants' API keys.", no_args_is_help=True)
 
 _Url = Annotated[str | None, typer.Option(help="A gateway elsewhere.")]
+_Limit = Annotated[str | None, typer.Option(help="A number, or 'none'.", metavar="N")]
 
 
 @tenants.command("add")
@@ -60,6 +61,40 @@ def suspend(tenant: str, url: _Url = None) -> None:
 def resume(tenant: str, url: _Url = None) -> None:
     """Take a suspended tenant back into service."""
     _change(tenant, "active", url)
+
+
+@tenants.command("limit")
+def limit(
+    tenant: str,
+    requests_per_minute: _Limit = None,
+    tokens_per_minute: _Limit = None,
+    tokens_per_month: _Limit = None,
+    reset: Annotated[bool, typer.Option("--reset", help="Back to its tier's.")] = False,
+    url: _Url = None,
+) -> None:
+    """Give a tenant limits of its own; those not named stay as they are."""
+    given = {
+        "requests_per_minute": requests_per_minute,
+        "tokens_per_minute": tokens_per_minute,
+        "tokens_per_month": tokens_per_month,
+    }
+    limits = {name: _number(text) for name, text in given.items() if text is not None}
+    if reset == bool(limits):
+        raise typer.BadParameter("name at least one limit, or --reset and none")
+    body = {"limits": None if reset else limits}
+    path = f"/admin/v1/tenants/{tenant}"
+    answer = run_as_operator(url, lambda client: call(client, "PATCH", path, json=body))
+    for name, value in answer["limits"].items():
+        shown = "none" if value is None else f"{value:,}"
+        out.print(f"{tenant}: {name.replace('_', ' ')}: {shown}", markup=False)
+
+
+def _number(text: str) -> int | None:
+    if text == "none":
+        return None
+    if not text.isdecimal() or int(text) < 1:
+        raise typer.BadParameter("a limit is a number of at least 1, or 'none'")
+    return int(text)
 
 
 @tenants.command("delete")

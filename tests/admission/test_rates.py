@@ -13,12 +13,8 @@ from random import Random
 import pytest
 from redis.asyncio import Redis
 
-from isolation.access import UNRESTRICTED
 from isolation.context import TenantContext
 from isolation.errors import RequestRefusedError
-from isolation.mint import mint_tenant
-from isolation.policy import TIERS, Limits, with_limits
-from isolation.tenant_id import tenant_id
 from serving.admission import rates as rates_module
 from serving.admission.concurrency import ValkeyConcurrency
 from serving.admission.rates import Keys, ValkeyHold, ValkeyRates
@@ -29,15 +25,9 @@ from serving.errors import (
     RequestRateError,
     TokenRateError,
 )
+from tests.limits import limited_tenant
 
 NOVEMBER, DECEMBER = datetime(2026, 11, 30, 23, tzinfo=UTC), datetime(2026, 12, 1, 1, tzinfo=UTC)
-
-
-def tenant(name: str, **limits: int | None) -> TenantContext:
-    """With no limits but these."""
-    own = Limits(requests_per_minute=None, tokens_per_minute=None, tokens_per_month=None)
-    tier = with_limits(TIERS["business"], {**own, **limits})  # type: ignore[typeddict-item]
-    return mint_tenant(tenant_id(name), tier=tier, credential_id="test", access=UNRESTRICTED)
 
 
 @dataclass
@@ -86,7 +76,10 @@ async def test_of_a_rush_on_two_gateways_no_more_are_let_in_than_the_limits_allo
     valkey: Redis,
 ) -> None:
     one, other = rates(valkey), rates(valkey)
-    by_requests, by_tokens = tenant("a", requests_per_minute=7), tenant("b", tokens_per_minute=950)
+    by_requests, by_tokens = (
+        limited_tenant("a", requests_per_minute=7),
+        limited_tenant("b", tokens_per_minute=950),
+    )
     for ctx, most in ((by_requests, 7), (by_tokens, 9)):
         rush = [hold(gateway, ctx, 100) for gateway in (one, other) for _ in range(60)]
         assert len(await let_in(rush)) == most
@@ -99,7 +92,7 @@ async def test_of_a_rush_on_two_gateways_no_more_are_let_in_than_the_limits_allo
 
 
 async def test_who_has_used_its_minute_is_told_what_it_has_and_when_to_ask(valkey: Redis) -> None:
-    ctx = tenant("a", requests_per_minute=2, tokens_per_minute=1_000)
+    ctx = limited_tenant("a", requests_per_minute=2, tokens_per_minute=1_000)
     first = await hold(rates(valkey), ctx, 300)
     assert first.standing is not None
     assert first.standing.headers(ctx.tier) == {
@@ -119,7 +112,7 @@ async def test_who_has_used_its_minute_is_told_what_it_has_and_when_to_ask(valke
         assert 50 <= int(refusal.headers["Retry-After"]) <= 60
     assert requests.value.headers["x-ratelimit-remaining-requests"] == "0"
     with pytest.raises(TokenRateError) as never:
-        await hold(rates(valkey), tenant("b", tokens_per_minute=100), 101)
+        await hold(rates(valkey), limited_tenant("b", tokens_per_minute=100), 101)
     assert "Retry-After" not in never.value.headers
     assert never.value.headers["x-should-retry"] == "false"
 
@@ -127,7 +120,7 @@ async def test_who_has_used_its_minute_is_told_what_it_has_and_when_to_ask(valke
 async def test_what_was_not_used_is_free_again_and_the_rest_when_its_minute_is_over(
     valkey: Redis,
 ) -> None:
-    shared, ctx = rates(valkey, window_seconds=1.0), tenant("a", tokens_per_minute=100)
+    shared, ctx = rates(valkey, window_seconds=1.0), limited_tenant("a", tokens_per_minute=100)
     held = await hold(shared, ctx, 100)
     await held.settle(30)
     await held.settle(30)  # a second time, nothing happens
@@ -143,7 +136,7 @@ async def test_what_was_not_used_is_free_again_and_the_rest_when_its_minute_is_o
 async def test_a_prompt_that_became_longer_takes_the_difference_and_no_second_request(
     valkey: Redis,
 ) -> None:
-    ctx = tenant("a", requests_per_minute=1, tokens_per_minute=100, tokens_per_month=100)
+    ctx = limited_tenant("a", requests_per_minute=1, tokens_per_minute=100, tokens_per_month=100)
     held = await hold(rates(valkey), ctx, 60)
     await held.reserve(50)  # it has them
     await held.reserve(100)
@@ -157,7 +150,7 @@ async def test_a_prompt_that_became_longer_takes_the_difference_and_no_second_re
 
 async def _one_does_not_use_the_others(shared: Gateway) -> None:
     limits = {"requests_per_minute": 3, "tokens_per_minute": 300, "tokens_per_month": 300}
-    busy, quiet = tenant("fjellvik", **limits), tenant("voltbay", **limits)
+    busy, quiet = limited_tenant("fjellvik", **limits), limited_tenant("voltbay", **limits)
     for _ in range(3):
         await (await hold(shared, busy, 100)).settle(100)
     with pytest.raises(RequestRateError):
@@ -192,7 +185,7 @@ async def test_limits_with_one_key_for_all_are_caught(
 
 
 async def test_a_month_begins_with_what_the_ledger_has_and_it_is_asked_once(valkey: Redis) -> None:
-    account, ctx = Account(700), tenant("a", tokens_per_month=1_000)
+    account, ctx = Account(700), limited_tenant("a", tokens_per_month=1_000)
     shared = rates(valkey, account)
     shared.clock = lambda: NOVEMBER
     held = await let_in([hold(shared, ctx, 100) for _ in range(20)])
@@ -214,7 +207,7 @@ async def test_a_month_begins_with_what_the_ledger_has_and_it_is_asked_once(valk
 
 
 async def test_a_server_that_forgot_everything_learns_the_month_anew(valkey: Redis) -> None:
-    account, ctx = Account(), tenant("a", tokens_per_month=1_000)
+    account, ctx = Account(), limited_tenant("a", tokens_per_month=1_000)
     first = await hold(rates(valkey, account), ctx, 900)
     await first.settle(900)
     account.tokens = 900
@@ -224,7 +217,7 @@ async def test_a_server_that_forgot_everything_learns_the_month_anew(valkey: Red
 
 
 async def test_what_a_dead_gateway_held_of_the_month_is_given_back(valkey: Redis) -> None:
-    ctx = tenant("a", tokens_per_month=1_000)
+    ctx = limited_tenant("a", tokens_per_month=1_000)
     shared, leases = rates(valkey), ValkeyConcurrency(valkey)
     async with leases.of(ctx).slot("alive"):
         alive = shared.of(ctx).hold("alive")
@@ -260,7 +253,7 @@ async def test_any_order_of_reserving_and_settling_agrees_with_the_rules(
     valkey: Redis, seed: int
 ) -> None:
     random, limit = Random(seed), 1_000
-    ctx = tenant("a", tokens_per_minute=limit, tokens_per_month=10**9)
+    ctx = limited_tenant("a", tokens_per_minute=limit, tokens_per_month=10**9)
     shared, model = rates(valkey), _Model(limit)
     holds: dict[str, ValkeyHold] = {}
     for step in range(150):
@@ -286,7 +279,7 @@ async def test_any_order_of_reserving_and_settling_agrees_with_the_rules(
 
 async def test_a_cancelled_request_holds_nothing(valkey: Redis) -> None:
     shared = rates(valkey)
-    ctx = tenant("a", tokens_per_minute=10**6, tokens_per_month=10**6)
+    ctx = limited_tenant("a", tokens_per_minute=10**6, tokens_per_month=10**6)
 
     async def request() -> None:
         held = shared.of(ctx).hold(secrets.token_hex(16))
@@ -308,13 +301,13 @@ async def test_a_cancelled_request_holds_nothing(valkey: Redis) -> None:
 
 
 async def test_without_limits_nothing_of_the_month_is_kept(valkey: Redis) -> None:
-    await hold(rates(valkey), tenant("a", tokens_per_month=100), 10)
-    await hold(rates(valkey), tenant("a"), 10**9)
+    await hold(rates(valkey), limited_tenant("a", tokens_per_month=100), 10)
+    await hold(rates(valkey), limited_tenant("a"), 10**9)
     assert not await valkey.exists(f"bulkhead:{{a}}:month:{datetime.now(UTC):%Y-%m}")
 
 
 async def test_without_the_server_nothing_is_let_in(tmp_path: Path) -> None:
     redis = connect(tmp_path / "nobody.sock")
     with pytest.raises(OverloadedError):
-        await rates(redis).of(tenant("a")).hold("request").reserve(1)
+        await rates(redis).of(limited_tenant("a")).hold("request").reserve(1)
     await redis.aclose()

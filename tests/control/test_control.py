@@ -16,6 +16,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from isolation.context import TenantContext
 from isolation.errors import InvalidApiKeyError, TenantSuspendedError
 from isolation.keys import issue_key
+from isolation.policy import Limits
 from isolation.tenant_id import TenantId, tenant_id
 from isolation.testing.contexts import operator_for_tests, tenant_for_tests
 from rag.catalog import CatalogEntry
@@ -110,6 +111,34 @@ async def test_only_a_valid_key_learns_of_the_suspension(database: Database) -> 
         await authenticator.authenticate(key.text)
     await registry.set_suspended(OPERATOR, FJELLVIK.tenant_id, False)
     assert (await authenticator.authenticate(key.text)).tenant_id == "fjellvik"
+
+
+async def test_limits_are_one_tenants_own_and_hold_from_its_next_request(
+    database: Database,
+) -> None:
+    registry, authenticator = TenantRegistry(database), ApiKeyAuthenticator(database)
+    keys = [await registry.issue_key(OPERATOR, ctx.tenant_id) for ctx in (FJELLVIK, VOLTBAY)]
+
+    async def limits() -> list[tuple[int | None, ...]]:
+        seen = [await authenticator.authenticate(key.text) for key in keys]
+        return [
+            (ctx.tier.requests_per_minute, ctx.tier.tokens_per_minute, ctx.tier.tokens_per_month)
+            for ctx in seen
+        ]
+
+    tiers = (await limits())[0]
+    assert await limits() == [tiers, tiers]
+    own = Limits(requests_per_minute=7, tokens_per_month=None)
+    now = await registry.set_limits(OPERATOR, FJELLVIK.tenant_id, own)
+    assert now == {**own, "tokens_per_minute": tiers[1]}
+    await registry.set_limits(OPERATOR, FJELLVIK.tenant_id, Limits(tokens_per_minute=9))
+    assert await limits() == [(7, 9, None), tiers]
+    listed = {tenant.id: tenant.limits for tenant in await registry.list(OPERATOR)}
+    assert listed[FJELLVIK.tenant_id] == {**own, "tokens_per_minute": 9}
+    await registry.set_limits(OPERATOR, FJELLVIK.tenant_id, None)
+    assert await limits() == [tiers, tiers]
+    with pytest.raises(TenantNotFoundError):
+        await registry.set_limits(OPERATOR, tenant_id("nobody"), own)
 
 
 async def test_unknown_and_taken_ids_are_said_so(database: Database) -> None:

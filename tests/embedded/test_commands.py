@@ -58,6 +58,12 @@ def test_tenants_keys_and_documents_by_command(platform: Gateway, tmp_path: Path
     assert key.startswith("bk_")
     assert key not in issued.stderr
     assert platform.forked("key", "revoke", key.split("_")[1]).returncode == 0
+    limited = platform.forked("tenant", "limit", "acme", "--requests-per-minute", "7")
+    assert "acme: requests per minute: 7\n" in limited.stdout
+    for wrong in ([], ["--tokens-per-month", "many"], ["--reset", "--tokens-per-month", "9"]):
+        assert platform.forked("tenant", "limit", "acme", *wrong).returncode == 2
+    reset = platform.forked("tenant", "limit", "acme", "--reset")
+    assert "requests per minute: 600" in reset.stdout
     assert platform.forked("tenant", "suspend", "acme").returncode == 0
     refused = platform.forked("ingest", "acme", str(folder))
     assert refused.returncode == 1

@@ -16,7 +16,9 @@ import uvicorn
 
 from serving.engine.client import EngineClient
 from serving.gateway.app import create_app
+from serving.gateway.ports import Rates as RatesPort
 from serving.gateway.refusal import Refusal
+from tests.gateway.fake_rates import Rates
 from tests.gateway.fakes import Files, Ledger, Limiter, Search, runtime
 from tests.signing import signer_for_tests
 from tests.stub_engine import StubEngine
@@ -29,6 +31,7 @@ class Platform:
     search: Search = field(default_factory=Search)
     limiter: Limiter = field(default_factory=Limiter)
     ledger: Ledger = field(default_factory=Ledger)
+    rates: RatesPort = field(default_factory=Rates)
     spool: Path = Path()
 
     def client(self, key: str) -> openai.AsyncOpenAI:
@@ -43,10 +46,10 @@ async def platform() -> AsyncGenerator[Platform, None]:
 
 @asynccontextmanager
 async def serving_platform(
-    *, demo: bool, refusal: Refusal | None = None
+    *, demo: bool, refusal: Refusal | None = None, rates: RatesPort | None = None
 ) -> AsyncGenerator[Platform, None]:
     """demo: whether the chat page has demo merchants to offer."""
-    platform = Platform()
+    platform = Platform() if rates is None else Platform(rates=rates)
     with tempfile.TemporaryDirectory() as folder:
         platform.spool = Path(folder)
         async with _served(platform, Files(platform.spool), demo, refusal):
@@ -67,6 +70,7 @@ async def _served(
             files=files,
             demo=demo,
             refusal=refusal,
+            rates=platform.rates,
         )
         listener = socket.create_server(("127.0.0.1", 0))
         config = uvicorn.Config(

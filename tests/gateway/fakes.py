@@ -44,6 +44,7 @@ from serving.gateway.chat import ChatService
 from serving.gateway.chat_parts import ChatOptions, ChatParts
 from serving.gateway.counting import Counting
 from serving.gateway.ports import Exporter, PublicPrefixes, Reembedding
+from serving.gateway.ports import Rates as RatesPort
 from serving.gateway.refusal import Refusal
 from serving.gateway.runtime import DemoTenant, Readiness, Runtime
 from serving.metering.metrics import Metrics
@@ -344,7 +345,7 @@ def runtime(
     files: Files,
     demo: bool = False,
     refusal: Refusal | None = None,
-    rates: Rates | None = None,
+    rates: RatesPort | None = None,
 ) -> Runtime:
     """A gateway's parts around a real engine client."""
     parts = ChatParts(
