@@ -14,6 +14,7 @@ from evals.contract.probes import (
     groups,
     influence,
     keys,
+    limits,
     output,
     placeholders,
     prefix_cache,
@@ -26,6 +27,7 @@ from evals.contract.target import Pair, UnjudgedError
 Probe = Callable[[Pair, Checks], Awaitable[None]]
 
 PROBES: dict[str, Probe] = {
+    "limits": limits.probe,
     "keys": keys.probe,
     "documents": documents.probe,
     "search": search.probe,

@@ -75,6 +75,8 @@ LEAKS = (
     "controls: the URL chooses the search's tenant",
     "controls: a header chooses the tenant",
     "controls: the URL chooses the tenant",
+    "limits: requests are everybody's",
+    "limits: tokens are everybody's",
     "usage: everybody pays",
     "usage: everybody pays the tokens",
     "placeholders: one table for all",
@@ -105,6 +107,7 @@ OUT_OF_ORDER = {
     "documents of one id stay": ("documents", "search", "influence", "chat", "controls", "output"),
     "search finds nothing": ("search", "groups", "influence", "chat", "controls", "output"),
     "the chat is away": (
+        "limits",
         "chat",
         "prefix-cache",
         "adapters",
@@ -119,6 +122,7 @@ OUT_OF_ORDER = {
     "adapters are not kept": ("adapters",),
     "adapters stay": ("adapters",),
     "usage is not counted": ("usage",),
+    "limits are not counted": ("limits",),
 }
 
 
@@ -216,6 +220,24 @@ async def test_findings_name_no_key_and_no_secret() -> None:
     assert '"leak"' in shown
     assert "QX" not in shown
     assert not any(key in shown for key in KEYS)
+
+
+async def test_where_no_limits_are_told_the_probe_says_so() -> None:
+    checks = (await _probed(Twin("limits are not told"), "limits"))["limits"]
+    assert checks.verdict is Verdict.skipped
+    assert "x-ratelimit" in checks.as_json()["skipped"]
+
+
+async def test_a_tenant_that_is_in_use_is_not_judged(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("evals.contract.probes.limits._STEP", 0)
+    twin = Twin()
+    for _ in range(100):
+        twin._limits.headers("birch")
+    (finding,) = (await _probed(twin, "limits"))["limits"].findings
+    assert (finding.kind, finding.seen) == (
+        Verdict.unjudged,
+        "birch is in use: its minute does not become quiet",
+    )
 
 
 async def test_without_a_key_of_a_group_the_probe_says_that_it_was_skipped_and_why() -> None:

@@ -18,6 +18,7 @@ from starlette.routing import Route
 
 from tests.contract.refusing import RefusedError, refused
 from tests.contract.twin_adapters import TwinAdapters
+from tests.contract.twin_limits import COST, TwinLimits
 
 KEYS = {
     "bk_aaaaaaaaaaaaaaaa_" + "A" * 43: "acme",
@@ -49,6 +50,7 @@ class Twin:
         self._vault: dict[str, dict[str, str]] = {}
         self._tokens_given: dict[str, tuple[str, str, str]] = {}
         self._prefixes: dict[str, list[list[str]]] = {}
+        self._limits = TwinLimits(self._has)
         self.adapters = TwinAdapters(self._has, self._tenant)
 
     def app(self) -> Starlette:
@@ -237,7 +239,7 @@ class Twin:
         self._require(body, _is_chat(body))
         self.adapters.require(tenant, body["model"])
         self._count(tenant)
-        question = body["messages"][-1]["content"]
+        limits, question = self._limits.headers(tenant), body["messages"][-1]["content"]
         if "tools" in body:
             return JSONResponse(self._tool_call(tenant, question, body["tools"][0]["function"]))
         streamed = bool(body.get("stream"))
@@ -260,12 +262,13 @@ class Twin:
             }
             for name, quote in found
         ]
-        usage = {"prompt_tokens_details": {"cached_tokens": self._cached(tenant, body, streamed)}}
+        cached = self._cached(tenant, body, streamed)
+        usage = {"total_tokens": COST, "prompt_tokens_details": {"cached_tokens": cached}}
         if not streamed:
             choice = {"message": {"role": "assistant", "content": text}}
             more = self._conversation(tenant, question) if "placeholders" in body else {}
             answer = {"choices": [choice], "citations": citations, "usage": usage}
-            return JSONResponse(answer | more)
+            return JSONResponse(answer | more, headers=limits)
         return StreamingResponse(_events(text, citations, usage), media_type="text/event-stream")
 
     def _require(self, body: dict[str, Any], well_formed: bool) -> None:

@@ -63,7 +63,7 @@ def test_tenants_keys_and_documents_by_command(platform: Gateway, tmp_path: Path
     for wrong in ([], ["--tokens-per-month", "many"], ["--reset", "--tokens-per-month", "9"]):
         assert platform.forked("tenant", "limit", "acme", *wrong).returncode == 2
     reset = platform.forked("tenant", "limit", "acme", "--reset")
-    assert "requests per minute: 600" in reset.stdout
+    assert "acme: requests per minute: 3,000\n" in reset.stdout
     assert platform.forked("tenant", "suspend", "acme").returncode == 0
     refused = platform.forked("ingest", "acme", str(folder))
     assert refused.returncode == 1

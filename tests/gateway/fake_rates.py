@@ -13,15 +13,17 @@ from serving.admission.standing import Standing
 class Hold:
     """One request's, of `tenant`. used: None until it is settled."""
 
+    rates: Rates
     tenant: str
-    before: int
-    reserved: list[int] = field(default_factory=list)
+    reserved: int = 0
     used: int | None = None
     standing: Standing | None = None
 
     async def reserve(self, tokens: int) -> None:
-        self.reserved.append(tokens)
-        self.standing = Standing(self.before + 1, tokens, 60)
+        self.reserved = max(self.reserved, tokens)
+        own = self.rates.held(self.tenant)
+        held = sum(hold.reserved if hold.used is None else hold.used for hold in own)
+        self.standing = Standing(len(own), held, 60)
 
     async def settle(self, used: int) -> None:
         self.used = used
@@ -45,6 +47,6 @@ class TenantRates:
     tenant: str
 
     def hold(self, request_id: str) -> Hold:
-        hold = Hold(self.tenant, len(self.rates.held(self.tenant)))
+        hold = Hold(self.rates, self.tenant)
         self.rates.holds.append(hold)
         return hold
