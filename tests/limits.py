@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from isolation.access import UNRESTRICTED
 from isolation.context import TenantContext
-from isolation.mint import mint_tenant
-from isolation.policy import TIERS, Limits, with_limits
-from isolation.tenant_id import tenant_id
+from isolation.policy import Limits
+from isolation.testing.contexts import tenant_for_tests
 
 
-def limited_tenant(name: str, **limits: int | None) -> TenantContext:
+def limited_tenant(
+    name: str,
+    *,
+    requests_per_minute: int | None = None,
+    tokens_per_minute: int | None = None,
+    tokens_per_month: int | None = None,
+) -> TenantContext:
     """With no limits but these."""
-    own = Limits(requests_per_minute=None, tokens_per_minute=None, tokens_per_month=None)
-    tier = with_limits(TIERS["business"], {**own, **limits})  # type: ignore[typeddict-item]
-    return mint_tenant(tenant_id(name), tier=tier, credential_id="test", access=UNRESTRICTED)
+    limits = Limits(
+        requests_per_minute=requests_per_minute,
+        tokens_per_minute=tokens_per_minute,
+        tokens_per_month=tokens_per_month,
+    )
+    return tenant_for_tests(name, limits=limits)

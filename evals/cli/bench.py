@@ -16,6 +16,7 @@ from evals.cli.bench_engine import engine
 from evals.cli.bench_engine_cache import engine_cache
 from evals.cli.bench_grammars import grammars
 from evals.cli.bench_ingest import ingest
+from evals.cli.bench_limits import limits
 from evals.cli.bench_long_prefill import long_prefill
 from evals.cli.bench_masking import masking
 from evals.cli.bench_neighbours import neighbours
@@ -35,6 +36,7 @@ app.command()(ingest)
 app.command()(neighbours)
 app.command()(engine)
 app.command()(grammars)
+app.command()(limits)
 app.command("engine-cache")(engine_cache)
 app.command("quality")(quality.command)
 app.command()(prefix)

@@ -131,6 +131,11 @@ ROWS = (
         ],
     ),
     Row(
+        "served of a limit",
+        each("limits:sides/{}/most", "reserved", "counted_after"),
+        ["limits:plan/clients"],
+    ),
+    Row(
         "what tenancy costs SGLang",
         [
             *each("prefix-cost:speed/{}/scrub_off/cost", "prefill", "decode"),

@@ -17,6 +17,7 @@ from serving.adapters.leases import AdapterLeases
 from serving.adapters.names import Reference
 from serving.adapters.ports import AdapterRecord, TenantKeyring
 from serving.adapters.registry import AdapterRegistry
+from serving.admission.rates import ValkeyRates
 from serving.embedded.library import Library
 
 
@@ -124,3 +125,8 @@ class ForgetsPassages(WrappingCollection):
 
 def wrapper_that_forgets(own: TenantCollection) -> TenantCollection:
     return ForgetsPassages(own)  # expect: abstract
+
+
+async def unbound_limits(rates: ValkeyRates) -> None:
+    rates.of("acme")  # expect: arg-type
+    rates.hold("request")  # expect: attr-defined
