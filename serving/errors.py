@@ -14,7 +14,9 @@ RequestRefusedError
 ├── QuotaExhaustedError          429, the same
 ├── OverloadedError              503, with Retry-After
 ├── DeadlineExceededError        504
+├── RequestQuarantinedError      422
 └── EngineUnavailableError       503, with Retry-After
+    └── EngineBrokeOffError      the same, of a request that the engine had
 
 BulkheadError
 ├── PublicPrefixRefusedError     400, to the operator
@@ -206,6 +208,28 @@ class EngineUnavailableError(RequestRefusedError):
         super().__init__(
             message or "The engine is not ready. Try again shortly; /readyz says when.",
             headers={"Retry-After": "5"},
+        )
+
+
+class EngineBrokeOffError(EngineUnavailableError):
+    """The engine went away with the request, or while it waited for it."""
+
+    def __init__(self) -> None:
+        super().__init__("The engine broke off. Try again.")
+
+
+class RequestQuarantinedError(RequestRefusedError):
+    """The engine died again and again while it had this request: it gets it no more."""
+
+    code = "request_quarantined"
+    status = 422
+
+    def __init__(self, dead_letter: str) -> None:
+        super().__init__(
+            "The engine failed each time that it had this request, so it is not tried again. "
+            f"Change it, or tell your platform's operator the dead letter {dead_letter}.",
+            param="messages",
+            headers={"x-should-retry": "false"},
         )
 
 

@@ -1,4 +1,4 @@
-"""`bulkhead engine install | serve | trust | prefix`."""
+"""`bulkhead engine install | serve | trust | prefix | dead-letters | release`."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from serving.cli import prefix
+from serving.cli.dead_letters import dead_letters, release
 from serving.cli.output import note, out
 from serving.engine.install import install, this_device
 from serving.engine.launch import Launched, Lora, Worker, launch
@@ -21,6 +22,8 @@ from serving.supervision.process import GuardedProcess
 
 app = typer.Typer(help="The SGLang engine on this machine.", no_args_is_help=True)
 app.add_typer(prefix.app, name="prefix")
+app.command()(dead_letters)
+app.command()(release)
 
 
 class Model(StrEnum):

@@ -4,6 +4,7 @@ BulkheadError
 ├── TenantExistsError      409
 ├── TenantNotFoundError    404
 ├── KeyNotFoundError       404
+├── DeadLetterNotFoundError    404
 ├── PublicPrefixNotFoundError  404
 ├── TooManyPublicPrefixesError 409
 ├── ReembeddingRunsError   409
@@ -35,6 +36,16 @@ class TenantNotFoundError(BulkheadError):
 
     def __init__(self) -> None:
         super().__init__("There is no tenant of this id. Add it with 'bulkhead tenant add'.")
+
+
+class DeadLetterNotFoundError(BulkheadError):
+    """There is no dead letter of this id."""
+
+    code = "dead_letter_not_found"
+    status: ClassVar[int] = 404
+
+    def __init__(self) -> None:
+        super().__init__("There is no dead letter of this id. 'bulkhead engine dead-letters'.")
 
 
 class KeyNotFoundError(BulkheadError):

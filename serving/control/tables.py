@@ -156,6 +156,23 @@ class UsageRow(Base):
     worker_type: Mapped[str | None] = mapped_column(String(64))
 
 
+class CrashRow(Base):
+    """A request that an engine had when it died: how often, and by whose hash.
+
+    worker: the engine that died last with it; what it had twice at once counts once.
+    """
+
+    __tablename__ = "crashes"
+
+    tenant_id: Mapped[str] = mapped_column(ForeignKey("tenants.id"), primary_key=True)
+    request_hash: Mapped[str] = mapped_column(String(64), primary_key=True)
+    model: Mapped[str] = mapped_column(String(128))
+    crashes: Mapped[int]
+    worker: Mapped[str] = mapped_column(String(64))
+    first_at: Mapped[datetime]
+    last_at: Mapped[datetime]
+
+
 class TenantKeyRow(Base):
     """A tenant's own random key, wrapped by the master key `kms_key_id`. Deleted, it is gone."""
 

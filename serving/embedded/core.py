@@ -18,6 +18,7 @@ from rag.spool import Spool
 from rag.transfer import TenantTransfer
 from serving.control.authentication import ApiKeyAuthenticator, OperatorKeyAuthenticator
 from serving.control.database import Database
+from serving.control.dead_letters import CrashLedger
 from serving.control.deletion import TenantDeletion
 from serving.control.placement import TenantPlaces
 from serving.control.policies import PolicyRegistry
@@ -67,6 +68,7 @@ class Core:
     reembedding: GatewayReembedding
     public_prefixes: PublicPrefixRecords
     usage: UsageLedger
+    crashes: CrashLedger
     adapters: AdapterStore
 
     @property
@@ -118,6 +120,8 @@ async def _core(
     deletion = _deletion(records, masking, knowledge)
     adapters = await _adapters(settings, records, deletion, stack)
     deletion.clears(knowledge.generations)
+    crashes = CrashLedger(records.database)
+    deletion.clears(crashes)
     await deletion.resume(records.operator)
     return Core(
         settings=settings,
@@ -137,6 +141,7 @@ async def _core(
         reembedding=reembedding,
         public_prefixes=PublicPrefixRecords(records.database),
         usage=usage,
+        crashes=crashes,
         adapters=adapters,
     )
 
@@ -241,6 +246,7 @@ def runtime_of(
         places=core.places,
         transfer=TenantTransfer(core.ingestor),
         usage=core.usage,
+        crashes=core.crashes,
         metrics=metrics,
         tenants_keys=core.tenants_keys,
         operator_keys=core.operator_keys,

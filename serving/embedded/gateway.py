@@ -14,6 +14,8 @@ from rag.retrieval.compression import SMALL_MODEL, Compressor
 from serving.adapters.models import AdapterModels
 from serving.admission.concurrency import ValkeyConcurrency
 from serving.admission.rates import ValkeyRates
+from serving.admission.suspects import Suspects
+from serving.control.dead_letters import MOST_CRASHES
 from serving.embedded.adapters import open_models
 from serving.embedded.core import Core, runtime_of
 from serving.embedded.engine import Engine, EngineKv, cache_scope, make_engine
@@ -95,6 +97,9 @@ async def _chat_parts(
         scope=cache_scope(settings, model),
         limiter=ValkeyConcurrency(redis),
         rates=ValkeyRates(redis, core.usage.tokens),
+        suspects=Suspects(
+            core.crashes, derived_key(settings, "suspected requests"), most=MOST_CRASHES
+        ),
         queue=queue,
         usage=core.usage,
         policies=core.policies,

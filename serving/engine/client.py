@@ -23,7 +23,7 @@ from serving.engine.proof import ProofSigner
 from serving.engine.server_sent_events import data_lines
 from serving.engine_plugin.claims import HEADER, KvPolicy
 from serving.engine_plugin.stopwatch import Cost
-from serving.errors import EngineUnavailableError
+from serving.errors import EngineBrokeOffError, EngineUnavailableError
 
 # How long an idle connection to the engine is kept.
 KEEP_ALIVE_SECONDS = 60
@@ -138,6 +138,11 @@ class EngineClient:
         return self._worker
 
     @property
+    def worker(self) -> str:
+        """The worker's id; empty: not known yet."""
+        return self._worker or ""
+
+    @property
     def identified(self) -> bool:
         """Whether the worker is known, and has not answered as another one since."""
         return self._worker is not None
@@ -224,7 +229,8 @@ class TenantEngine:
         """The answer, piece by piece. Close the generator to stop the engine.
 
         Raises:
-            EngineUnavailableError: no connection, an error answer, or a stream that broke off.
+            EngineUnavailableError: no connection, or an error answer.
+            EngineBrokeOffError: the connection was lost when the engine had the job.
             KvBudgetExceededError, InvalidRequestError: the engine will never run this job.
         """
         client, body = self._client, self._body(job)
@@ -238,8 +244,10 @@ class TenantEngine:
                 async for line in data_lines(response.content):
                     for delta in _deltas(line):
                         yield delta
+        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
+            raise EngineUnavailableError from error
         except (aiohttp.ClientError, TimeoutError, asyncio.IncompleteReadError) as error:
-            raise EngineUnavailableError("The engine broke off. Try again.") from error
+            raise EngineBrokeOffError from error
 
     async def settle(self, job: Job) -> Cost | None:
         """What a job cost whose stream was left early; None where the engine cannot say.

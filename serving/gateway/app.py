@@ -13,6 +13,7 @@ from serving.gateway.routes import (
     admin,
     archive,
     chat,
+    dead_letters,
     documents,
     export,
     health,
@@ -57,6 +58,7 @@ def create_app(runtime: Runtime) -> ASGIApp:
         usage,
         placeholders,
     )
-    for module in (health, *tenants, admin, archive, policies, public_prefixes, metrics, page):
+    operators = (admin, archive, dead_letters, policies, public_prefixes)
+    for module in (health, *tenants, *operators, metrics, page):
         app.include_router(module.router)
     return Observed(app, runtime.metrics, runtime.traces)

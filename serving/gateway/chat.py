@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import AsyncGenerator, Callable
-from contextlib import aclosing
+from contextlib import AbstractAsyncContextManager, aclosing
 
 import structlog
 
@@ -16,7 +16,7 @@ from serving.gateway.chat_parts import ChatOptions, ChatParts
 from serving.gateway.chat_request import ChatRequest
 from serving.gateway.generating import Generating
 from serving.gateway.model_choice import ModelChoice, choose_model
-from serving.gateway.ports import Hold
+from serving.gateway.ports import Hold, Trying
 from serving.gateway.preparing import Prepared, Preparing
 from serving.gateway.privacy_ports import Vault
 from serving.gateway.shadow_request import ShadowRequest
@@ -58,6 +58,7 @@ class TenantChat:
     ) -> None:
         self._ctx = ctx
         self._parts = parts
+        self._options = options
         self._shadows = shadows
         self._preparing = Preparing(ctx, parts, options)
         self._generating = Generating(ctx, parts, options)
@@ -78,7 +79,10 @@ class TenantChat:
         meter = Meter(self._ctx, secrets.token_hex(16), model.name, trace)
         watched = Watched(meter)
         hold = self._parts.rates.of(self._ctx).hold(meter.request_id)
-        async with self._parts.limiter.of(self._ctx).slot(meter.request_id):
+        async with (
+            self._parts.limiter.of(self._ctx).slot(meter.request_id),
+            self._trying(request, model) as trying,
+        ):
             try:
                 prepared = await self._preparing.prepare(request, model, meter, hold)
                 yield self._admitted(hold)
@@ -87,9 +91,11 @@ class TenantChat:
                     yield AnswerEnd("stop", [], _NO_TOKENS)
                     return
                 answering = self._generating.answer(engine, model, prepared, meter, watched)
+                trying.worker = engine.worker
                 async with aclosing(answering) as pieces:
                     async for piece in pieces:
                         yield piece
+                await trying.answered()
                 yield await self._end(prepared, meter)
             finally:
                 figures = watched.figures()
@@ -101,6 +107,13 @@ class TenantChat:
         if model.trial is not None and model.trial.rollout.proposal.shadow:
             shadow = ShadowRequest(self._ctx, self._parts, self._generating, self._observed)
             self._shadows.begin(shadow.ask(engine, model, prepared, meter.written))
+
+    def _trying(
+        self, request: ChatRequest, model: ModelChoice
+    ) -> AbstractAsyncContextManager[Trying]:
+        mine = self._parts.suspects.of(self._ctx)
+        seconds = self._options.queue_seconds
+        return mine.trying(request.substance, model.name, wait_seconds=seconds)
 
     def _admitted(self, hold: Hold) -> AnswerAdmitted:
         standing = hold.standing

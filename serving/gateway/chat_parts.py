@@ -12,7 +12,16 @@ from isolation.namespaces import CacheScope, NamespaceDeriver
 from serving.engine.client import EngineClient
 from serving.engine.tokens import TokenCounter
 from serving.gateway.counting import Counting
-from serving.gateway.ports import Compression, Concurrency, Models, Queue, Rates, Retrieval, Trials
+from serving.gateway.ports import (
+    Compression,
+    Concurrency,
+    Models,
+    Queue,
+    Rates,
+    Retrieval,
+    Suspects,
+    Trials,
+)
 from serving.gateway.privacy_ports import Guard, Masker
 from serving.gateway.refusal import Refusal
 from serving.metering.usage import UsageSink
@@ -47,6 +56,7 @@ class ChatParts:
     scope: CacheScope
     limiter: Concurrency
     rates: Rates
+    suspects: Suspects
     queue: Queue
     usage: UsageSink
     policies: Policies

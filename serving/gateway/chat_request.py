@@ -179,6 +179,13 @@ class ChatRequest(_Strict):
         return self.max_completion_tokens or self.max_tokens
 
     @property
+    def substance(self) -> bytes:
+        """What an engine is asked by it: the same bytes each time that the same is asked."""
+        return self.model_dump_json(
+            exclude={"stream", "stream_options", "user", "metadata", "placeholders"}
+        ).encode()
+
+    @property
     def wants_usage(self) -> bool:
         """Whether a stream ends with a usage chunk."""
         return self.stream_options is not None and self.stream_options.include_usage

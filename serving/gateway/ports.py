@@ -143,6 +143,31 @@ class Rates(Protocol):
         """The tenant's own."""
 
 
+class Trying(Protocol):
+    """A request that is tried on an engine."""
+
+    worker: str
+
+    async def answered(self) -> None:
+        """The engine has answered it and lives."""
+
+
+class TenantSuspects(Protocol):
+    """One tenant's requests that an engine had when it died."""
+
+    def trying(
+        self, request: bytes, model: str, *, wait_seconds: float
+    ) -> AbstractAsyncContextManager[Trying]:
+        """Try one; raises RequestQuarantinedError for a dead letter."""
+
+
+class Suspects(Protocol):
+    """Requests that an engine had when it died. Bind it first."""
+
+    def of(self, ctx: TenantContext) -> TenantSuspects:
+        """The tenant's own."""
+
+
 class Turn(Protocol):
     """A place at the engine."""
 

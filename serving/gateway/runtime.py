@@ -13,6 +13,7 @@ from rag.transfer import TenantTransfer
 from serving.adapters.registry import AdapterRegistry
 from serving.adapters.uploads import Uploads
 from serving.admission.in_flight import InFlight
+from serving.control.dead_letters import CrashLedger
 from serving.control.deletion import TenantDeletion
 from serving.control.placement import TenantPlaces
 from serving.control.policies import PolicyRegistry
@@ -82,6 +83,7 @@ class Runtime:
     places: TenantPlaces
     transfer: TenantTransfer
     usage: UsageLedger
+    crashes: CrashLedger
     metrics: Metrics
     tenants_keys: TenantAuthenticator
     operator_keys: OperatorAuthenticator

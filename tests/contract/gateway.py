@@ -59,6 +59,7 @@ from tests.gateway.fakes import (
     Search,
     runtime,
 )
+from tests.gateway.unsuspected import Unsuspected
 from tests.signing import signer_for_tests
 from tests.stub_engine import StubEngine
 
@@ -241,6 +242,7 @@ def chat_service(
         scope=CacheScope("m", "t", "", "1"),
         limiter=Limiter(),
         rates=Rates(),
+        suspects=Unsuspected(),
         queue=Queue(),
         usage=ledger,
         policies=StandardPolicies(),

@@ -32,6 +32,7 @@ from rag.retrieval.follow_up import Question
 from rag.spool import Spool
 from rag.transfer import TenantTransfer
 from serving.control.database import Database
+from serving.control.dead_letters import CrashLedger
 from serving.control.deletion import TenantDeletion
 from serving.control.placement import TenantPlaces
 from serving.control.policies import PolicyRegistry
@@ -43,7 +44,7 @@ from serving.errors import ConcurrencyLimitError
 from serving.gateway.chat import ChatService
 from serving.gateway.chat_parts import ChatOptions, ChatParts
 from serving.gateway.counting import Counting
-from serving.gateway.ports import Exporter, PublicPrefixes, Reembedding
+from serving.gateway.ports import Exporter, PublicPrefixes, Reembedding, Suspects
 from serving.gateway.ports import Rates as RatesPort
 from serving.gateway.refusal import Refusal
 from serving.gateway.runtime import DemoTenant, Readiness, Runtime
@@ -51,6 +52,7 @@ from serving.metering.metrics import Metrics
 from serving.metering.usage import UsageRecord
 from serving.settings import Settings
 from tests.gateway.fake_rates import Rates
+from tests.gateway.unsuspected import Unsuspected
 
 KEYS = {"key-f": tenant_for_tests("fjellvik"), "key-v": tenant_for_tests("voltbay")}
 # Of a prompt.
@@ -346,6 +348,7 @@ def runtime(
     demo: bool = False,
     refusal: Refusal | None = None,
     rates: RatesPort | None = None,
+    suspects: Suspects | None = None,
 ) -> Runtime:
     """A gateway's parts around a real engine client."""
     parts = ChatParts(
@@ -356,6 +359,7 @@ def runtime(
         scope=CacheScope("m", "t", "", "1"),
         limiter=limiter,
         rates=Rates() if rates is None else rates,
+        suspects=Unsuspected() if suspects is None else suspects,
         queue=Queue(),
         usage=ledger,
         policies=StandardPolicies(),
@@ -376,6 +380,7 @@ def runtime(
         places=cast("TenantPlaces", None),
         transfer=cast("TenantTransfer", None),
         usage=UsageLedger(cast("Database", None)),
+        crashes=CrashLedger(cast("Database", None)),
         metrics=Metrics(),
         tenants_keys=Keys(),
         operator_keys=OperatorKeys(),
