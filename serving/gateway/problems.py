@@ -64,6 +64,7 @@ def _json(status: int, body: Any, media_type: str, headers: dict[str, str]) -> R
 
 async def _refused(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestRefusedError)
+    request.app.state.runtime.metrics.refusals.labels(error.code).inc()
     return _answer(request, error.status, error, error.headers)
 
 

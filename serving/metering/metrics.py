@@ -25,6 +25,12 @@ class Metrics:
             buckets=_SECONDS,
             registry=self.registry,
         )
+        self.refusals = Counter(
+            "bulkhead_refusals_total",
+            "Requests refused, by the refusal's code.",
+            ("code",),
+            registry=self.registry,
+        )
         self.engine_ready = Gauge(
             "bulkhead_engine_ready", "1 while a probed engine is there.", registry=self.registry
         )

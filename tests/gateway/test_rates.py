@@ -99,6 +99,9 @@ async def test_of_a_rush_as_many_are_answered_as_may_be_and_the_others_cost_noth
         assert answer.headers["x-ratelimit-remaining-requests"] == "0"
     assert len(platform.engine.bodies) == 5
     assert (await _chat(platform, "key-v")).status_code == 200
+    async with httpx.AsyncClient(base_url=platform.url) as operator:
+        shown = await operator.get("/metrics", headers={"Authorization": "Bearer operator"})
+    assert 'bulkhead_refusals_total{code="rate_limit_requests"} 10.0' in shown.text
 
 
 @pytest.mark.parametrize("more", [{}, {"stream": True}, {"max_tokens": 900}])
