@@ -156,6 +156,7 @@ class ValkeyHold:
             await asyncio.shield(reserving)
         except asyncio.CancelledError:
             await asyncio.wait({reserving})
+            reserving.exception()  # nobody else asks for it
             raise
         except RedisError:
             raise OverloadedError("Requests cannot be counted at the moment. Try again.") from None

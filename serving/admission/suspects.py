@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import hmac
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
+from functools import cached_property
 from typing import Protocol
 
 import structlog
@@ -29,8 +30,8 @@ _log = structlog.get_logger(__name__)
 class TenantCrashes(Protocol):
     """What one tenant's requests did to engines."""
 
-    async def of(self, request_hash: str) -> int:
-        """How many died with this one; suspicions that are an hour old are none."""
+    async def counts(self) -> Mapping[str, int]:
+        """How many died with each, by its hash; suspicions that are an hour old are none."""
 
     async def crashed(self, request_hash: str, model: str, worker: str) -> None:
         """This worker died with it."""
@@ -80,17 +81,18 @@ class TenantSuspects:
 
     @asynccontextmanager
     async def trying(
-        self, request: bytes, model: str, *, wait_seconds: float
+        self, request: Callable[[], bytes], model: str, *, wait_seconds: float
     ) -> AsyncGenerator[Trying, None]:
         """Try a request on the engine while the block runs.
 
-        request: all of it that an engine could die of, in a form that is the same each time.
+        request: gives all of it that an engine could die of, in a form that is the same each time.
+            It is asked only where there are suspects, or one is made.
 
         Raises:
             RequestQuarantinedError: too many engines have died with it.
             DeadlineExceededError: other suspects were tried meanwhile.
         """
-        trying = Trying(self._crashes, self._hash(request), model)
+        trying = Trying(self._crashes, lambda: self._hash(request()), model)
         suspected = await self._checked(trying)
         if suspected:
             await self._enter(wait_seconds)
@@ -107,7 +109,10 @@ class TenantSuspects:
                 self._line.leave(self._ctx)
 
     async def _checked(self, trying: Trying) -> bool:
-        count = await self._crashes.of(trying.request_hash)
+        counts = await self._crashes.counts()
+        if not counts:
+            return False
+        count = counts.get(trying.request_hash, 0)
         if count >= self._most:
             raise RequestQuarantinedError(trying.request_hash)
         return count > 0
@@ -128,12 +133,17 @@ class TenantSuspects:
 class Trying:
     """One request at the engine. worker: the engine that has it, once that is known."""
 
-    def __init__(self, crashes: TenantCrashes, request_hash: str, model: str) -> None:
+    def __init__(self, crashes: TenantCrashes, hashed: Callable[[], str], model: str) -> None:
         self._crashes = crashes
-        self.request_hash = request_hash
+        self._hashed = hashed
         self._model = model
         self.suspected = False
         self.worker = ""
+
+    @cached_property
+    def request_hash(self) -> str:
+        """What the request is known by."""
+        return self._hashed()
 
     async def answered(self) -> None:
         """The engine has answered it and lives."""
@@ -142,5 +152,5 @@ class Trying:
 
     async def crashed(self) -> None:
         """The engine broke off with it."""
-        _log.warning("request.suspected", model=self._model)
+        _log.warning("request.suspected", ref=self.request_hash)
         await self._crashes.crashed(self.request_hash, self._model, self.worker)

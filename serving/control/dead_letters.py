@@ -100,15 +100,15 @@ class TenantCrashLedger:
         self._tenant = tenant
         self._known = known
 
-    async def of(self, request_hash: str) -> int:
-        """How many engines died with the request; suspicions that are an hour old are none."""
+    async def counts(self) -> _Counts:
+        """How many engines died with each request; suspicions that are an hour old are none."""
         known = self._known.get(self._tenant)
         if known is None or known[0] < time.monotonic():
-            known = (time.monotonic() + _SECONDS, await self._counts())
+            known = (time.monotonic() + _SECONDS, await self._stored())
             if len(self._known) >= _REMEMBERED:
                 self._known.clear()
             self._known[self._tenant] = known
-        return known[1].get(request_hash, 0)
+        return known[1]
 
     async def crashed(self, request_hash: str, model: str, worker: str) -> None:
         """This worker died with it."""
@@ -143,7 +143,7 @@ class TenantCrashLedger:
             await session.execute(one)
         self._known.pop(self._tenant, None)
 
-    async def _counts(self) -> _Counts:
+    async def _stored(self) -> _Counts:
         query = select(CrashRow.request_hash, CrashRow.crashes).where(
             CrashRow.tenant_id == self._tenant,
             or_(CrashRow.crashes >= MOST_CRASHES, CrashRow.last_at >= utc_now() - _SUSPECTED),

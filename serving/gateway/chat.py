@@ -113,7 +113,7 @@ class TenantChat:
     ) -> AbstractAsyncContextManager[Trying]:
         mine = self._parts.suspects.of(self._ctx)
         seconds = self._options.queue_seconds
-        return mine.trying(request.substance, model.name, wait_seconds=seconds)
+        return mine.trying(lambda: request.substance, model.name, wait_seconds=seconds)
 
     def _admitted(self, hold: Hold) -> AnswerAdmitted:
         standing = hold.standing

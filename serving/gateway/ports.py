@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
@@ -156,7 +156,7 @@ class TenantSuspects(Protocol):
     """One tenant's requests that an engine had when it died."""
 
     def trying(
-        self, request: bytes, model: str, *, wait_seconds: float
+        self, request: Callable[[], bytes], model: str, *, wait_seconds: float
     ) -> AbstractAsyncContextManager[Trying]:
         """Try one; raises RequestQuarantinedError for a dead letter."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 
 from isolation.context import TenantContext
@@ -21,6 +21,6 @@ class Unsuspected:
 
     @asynccontextmanager
     async def trying(
-        self, request: bytes, model: str, *, wait_seconds: float
+        self, request: Callable[[], bytes], model: str, *, wait_seconds: float
     ) -> AsyncGenerator[Trying, None]:
         yield Trying()
