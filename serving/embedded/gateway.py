@@ -36,6 +36,10 @@ from serving.scheduler.queue import FairQueue
 from serving.settings import Settings
 from serving.tracing import Traces, open_traces
 
+# Parsers with which SGLang compiles the schemas of strict tools and of no others. With others it
+# compiles those of a call that is forced, too, or has formats of its own.
+_STRICT_TOOLS_ALONE = ("off", "hermes", "qwen", "qwen25")
+
 
 @asynccontextmanager
 async def open_gateway(
@@ -167,4 +171,5 @@ def _options(settings: Settings) -> ChatOptions:
         default_max_tokens=settings.default_max_tokens,
         queue_seconds=settings.queue_seconds,
         tools=settings.engine_tool_parser != "off",
+        strict_tools=settings.engine_tool_parser not in _STRICT_TOOLS_ALONE,
     )

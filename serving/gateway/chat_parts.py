@@ -30,13 +30,14 @@ from serving.metering.usage import UsageSink
 @dataclass(frozen=True, slots=True)
 class ChatOptions:
     """What the operator chose. Token numbers are of the engine's model. tools: whether the engine
-    tells tool calls from text."""
+    tells tool calls from text; strict_tools: whether it may compile the schema of any of them."""
 
     top_k: int
     passage_tokens: int
     default_max_tokens: int
     queue_seconds: float
     tools: bool = True
+    strict_tools: bool = False
 
 
 @dataclass(frozen=True, slots=True)

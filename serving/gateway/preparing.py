@@ -23,6 +23,7 @@ from serving.gateway.ports import Hold
 from serving.gateway.privacy_ports import Vault
 from serving.gateway.prompt_form import PromptForm
 from serving.gateway.tool_words import Tools
+from serving.gateway.tools import check_tools
 from serving.metering.meter import Meter
 
 
@@ -84,6 +85,8 @@ class Preparing:
     def _offered(self, request: ChatRequest) -> Tools:
         if request.tools and not self._options.tools:
             raise ToolsNotSupportedError
+        if request.tools and self._options.strict_tools:
+            check_tools(request.tools, request.tool_choice, all_strict=True)
         return [tool.as_dict() for tool in request.offered]
 
     async def _count(self, form: PromptForm, messages: Sequence[Message], beside: int) -> int:

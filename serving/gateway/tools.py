@@ -91,8 +91,10 @@ class GivenCall(_Strict):
 GivenCalls = Annotated[list[GivenCall], Field(min_length=1, max_length=_MOST_CALLS)]
 
 
-def check_tools(tools: Sequence[Tool], choice: ToolChoice | None) -> None:
-    """Refuse what is too large, or means nothing.
+def check_tools(
+    tools: Sequence[Tool], choice: ToolChoice | None, *, all_strict: bool = False
+) -> None:
+    """Refuse what is too large, or means nothing. all_strict: as if each tool were.
 
     Raises:
         ToolLimitError: too many tools, or too long ones.
@@ -108,8 +110,10 @@ def check_tools(tools: Sequence[Tool], choice: ToolChoice | None) -> None:
         raise InvalidToolError("Two tools have the same name.", "tools")
     for number, tool in enumerate(tools):
         where = f"tools.{number}.function.parameters"
-        check_schema(tool.function.parameters or {}, where, strict=bool(tool.function.strict))
-    check_cost([tool.function.parameters or {} for tool in tools if tool.function.strict])
+        strict = all_strict or bool(tool.function.strict)
+        check_schema(tool.function.parameters or {}, where, strict=strict)
+    compiled = [tool for tool in tools if all_strict or tool.function.strict]
+    check_cost([tool.function.parameters or {} for tool in compiled])
     if not tools and choice not in (None, "none"):
         raise InvalidToolError("There is no tool to choose: none is offered.", "tool_choice")
     if isinstance(choice, ChosenTool) and choice.function.name not in names:

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from typing import Any
 
 import httpx
 import openai
 import pytest
 
+from serving.embedded import gateway
+from serving.gateway.chat_parts import ChatOptions
 from serving.gateway.tools import Tool, check_tools
-from tests.gateway.conftest import Platform
+from serving.settings import Settings
+from tests.gateway import fakes
+from tests.gateway.conftest import Platform, serving_platform
 
 MAIL = "ada@example.com"
 TOOL: dict[str, Any] = {
@@ -224,3 +229,28 @@ async def test_tools_count_in_the_context(platform: Platform) -> None:
     with pytest.raises(openai.BadRequestError) as caught:
         await _ask(platform, tools=[_tool(description="word " * 2_000)])
     assert caught.value.code == "context_limit_exceeded"
+
+
+@pytest.mark.parametrize(("compiles", "status"), [(False, 200), (True, 400)])
+async def test_where_the_engine_may_compile_each_tool_each_has_a_strict_ones_limits(
+    monkeypatch: pytest.MonkeyPatch, compiles: bool, status: int
+) -> None:
+    monkeypatch.setattr(fakes, "ChatOptions", partial(ChatOptions, strict_tools=compiles))
+    async with serving_platform(demo=False) as platform:
+        platform.engine.reply = "None of them."
+        loose = [_schema(pattern="(a+)+")]
+        many = {f"p{number}": {"maximum": number} for number in range(33)}
+        ranges = [_tool(parameters={"type": "object", "properties": many})]
+        for tools in (loose, ranges):
+            body = {"model": "base", "messages": ASKED, "tools": tools}
+            headers = {"Authorization": "Bearer key-f"}
+            async with httpx.AsyncClient(base_url=platform.url, headers=headers) as client:
+                answer = await client.post("/v1/chat/completions", json=body)
+            assert answer.status_code == status
+
+
+@pytest.mark.parametrize(
+    ("parser", "each"), [("hermes", False), ("pythonic", True), ("off", False)]
+)
+def test_the_parser_says_whether_it_may(parser: str, each: bool) -> None:
+    assert gateway._options(Settings(engine_tool_parser=parser)).strict_tools is each
