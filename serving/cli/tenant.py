@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
+import httpx
 import typer
 from rich.table import Table
 
@@ -140,13 +141,28 @@ def revoke(key_id: str, url: _Url = None) -> None:
 
 
 def usage(url: _Url = None) -> None:
-    """What each tenant used in this calendar month."""
-    answer = run_as_operator(url, lambda client: call(client, "GET", "/admin/v1/usage"))
+    """What each tenant used in this calendar month, and how much of its month's tokens that is."""
+    answer = run_as_operator(url, _usage_and_tenants)
+    months = {tenant["id"]: tenant["limits"]["tokens_per_month"] for tenant in answer["tenants"]}
     columns = ("requests", "prompt_tokens", "cached_tokens", "completion_tokens")
-    table = Table("tenant", *columns)
-    for row in answer["data"]:
-        table.add_row(row["tenant_id"], *(f"{row[column]:,}" for column in columns))
+    table = Table("tenant", *columns, "of its month")
+    for row in answer["usage"]:
+        numbers = (f"{row[column]:,}" for column in columns)
+        table.add_row(row["tenant_id"], *numbers, _share(row, months.get(row["tenant_id"])))
     out.print(table)
+
+
+async def _usage_and_tenants(client: httpx.AsyncClient) -> dict[str, Any]:
+    usage = await call(client, "GET", "/admin/v1/usage")
+    tenants = await call(client, "GET", "/admin/v1/tenants")
+    return {"usage": usage["data"], "tenants": tenants["data"]}
+
+
+def _share(row: dict[str, Any], month: int | None) -> str:
+    """Empty: it has no limit, or is deleted."""
+    if month is None:
+        return ""
+    return f"{(row['prompt_tokens'] + row['completion_tokens']) / month:.1%}"
 
 
 def _change(tenant: str, state: str, url: str | None) -> None:

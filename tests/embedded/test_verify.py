@@ -33,5 +33,7 @@ def test_every_boundary_of_the_real_platform_holds(gateway: Gateway, tmp_path: P
     assert {name: probe["findings"] for name, probe in content["probes"].items()} == {
         name: [] for name in PROBES
     }
-    assert gateway.cli("usage").stdout != before
+    after = gateway.cli("usage").stdout
+    assert after != before
+    assert "%" in next(line for line in after.splitlines() if "fjellvik" in line)
     assert "verify-" not in gateway.client("fjellvik").get("/documents", cast_to=str)
