@@ -47,13 +47,13 @@ from serving.gateway.chat_parts import ChatOptions, ChatParts
 from serving.gateway.counting import Counting
 from serving.gateway.ports import Retrieval
 from tests.databases import fresh_database
+from tests.gateway.fake_documents import Outcome
 from tests.gateway.fake_rates import Rates
 from tests.gateway.fakes import (
     Files,
     Guard,
     Ledger,
     Limiter,
-    Outcome,
     OwnKeys,
     Queue,
     Search,

@@ -7,7 +7,6 @@ import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import cast
 
@@ -21,9 +20,7 @@ from isolation.sealing import TenantCipher
 from isolation.streaming import Unchanged
 from isolation.tenant_id import TenantId
 from isolation.testing.contexts import operator_for_tests, tenant_for_tests
-from rag.catalog import CatalogEntry
-from rag.documents import Passage, Source
-from rag.errors import DocumentNotFoundError
+from rag.documents import Passage
 from rag.filters import Where
 from rag.reading.limits import ReadingLimits
 from rag.reading.parsers import Parsers
@@ -51,6 +48,7 @@ from serving.gateway.runtime import DemoTenant, Readiness, Runtime
 from serving.metering.metrics import Metrics
 from serving.metering.usage import UsageRecord
 from serving.settings import Settings
+from tests.gateway.fake_documents import Documents
 from tests.gateway.fake_rates import Rates
 from tests.gateway.unsuspected import Unsuspected
 
@@ -253,55 +251,6 @@ class TenantLedger:
 
     async def record(self, record: UsageRecord) -> None:
         self.ledger.records.append((self.ctx.tenant_id, record))
-
-
-@dataclass
-class Outcome:
-    status: str
-    chunks: int
-
-
-@dataclass
-class Documents:
-    entries: dict[tuple[str, str], CatalogEntry] = field(default_factory=dict)
-
-    def of(self, ctx: TenantContext) -> TenantDocuments:
-        return TenantDocuments(self, ctx)
-
-
-@dataclass
-class TenantDocuments:
-    documents: Documents
-    ctx: TenantContext
-
-    async def unchanged(self, document_id: str, source: str, groups: frozenset[str]) -> bool:
-        entry = self.documents.entries.get((self.ctx.tenant_id, document_id))
-        return entry is not None and (entry.source, entry.groups) == (source, groups)
-
-    async def ingest(self, document: Source) -> Outcome:
-        self.documents.entries[self.ctx.tenant_id, document.id] = CatalogEntry(
-            *(document.id, document.title, "v1", document.fingerprint, 1, datetime.now(UTC)),
-            *(document.groups, document.source),
-        )
-        return Outcome("created", 1)
-
-    async def page(self, *, after: str | None, limit: int) -> list[CatalogEntry]:
-        own = sorted(
-            (name, entry)
-            for (owner, name), entry in self.documents.entries.items()
-            if owner == self.ctx.tenant_id and name > (after or "")
-        )
-        return [entry for _, entry in own[:limit]]
-
-    async def get(self, document_id: str) -> CatalogEntry:
-        try:
-            return self.documents.entries[self.ctx.tenant_id, document_id]
-        except KeyError:
-            raise DocumentNotFoundError from None
-
-    async def delete(self, document_id: str) -> None:
-        await self.get(document_id)
-        del self.documents.entries[self.ctx.tenant_id, document_id]
 
 
 class Embedder:
