@@ -96,9 +96,6 @@ class Limits(TypedDict, total=False):
     tokens_per_month: int | None
 
 
-LIMITS = ("requests_per_minute", "tokens_per_minute", "tokens_per_month")
-
-
 def tier(name: str) -> Tier:
     """The tier called `name`.
 
@@ -109,6 +106,15 @@ def tier(name: str) -> Tier:
         return TIERS[name]
     except KeyError:
         raise UnknownTierError from None
+
+
+def limits_of(tier: Tier) -> Limits:
+    """All that a tier has."""
+    return Limits(
+        requests_per_minute=tier.requests_per_minute,
+        tokens_per_minute=tier.tokens_per_minute,
+        tokens_per_month=tier.tokens_per_month,
+    )
 
 
 def with_limits(tier: Tier, limits: Limits | None) -> Tier:

@@ -16,6 +16,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from isolation.context import TenantContext, require_tenant
+from serving.admission.finishing import finished
 from serving.errors import ConcurrencyLimitError, OverloadedError
 
 _LEASE_SECONDS = 30.0
@@ -38,7 +39,14 @@ redis.call('PEXPIRE', KEYS[1], ARGV[2])
 return 1
 """
 
+UNCOUNTED = "Requests cannot be counted at the moment. Try again."
+
 _log = structlog.get_logger(__name__)
+
+
+def lease_key(ctx: TenantContext) -> str:
+    """Where a tenant's leases are. Braces: all keys of one live on one node of a cluster."""
+    return f"bulkhead:{{{ctx.tenant_id}}}:leases"
 
 
 class ValkeyConcurrency:
@@ -82,8 +90,7 @@ class TenantLeases:
     def __init__(self, shared: ValkeyConcurrency, ctx: TenantContext) -> None:
         self._shared = shared
         self._limit = ctx.tier.max_concurrency
-        # Braces: all keys of a tenant live on one node of a cluster.
-        self._key = f"bulkhead:{{{ctx.tenant_id}}}:leases"
+        self._key = lease_key(ctx)
 
     @asynccontextmanager
     async def slot(self, request_id: str) -> AsyncGenerator[None, None]:
@@ -102,14 +109,12 @@ class TenantLeases:
             await asyncio.shield(self._shared.give_back(self._key, request_id))
 
     async def _take(self, request_id: str) -> None:
-        # Shielded: cancelled half-way, a lease could be taken with nobody to give it back.
-        taking = asyncio.ensure_future(self._shared.take(self._key, request_id, self._limit))
+        # Cancelled half-way, a lease could be taken with nobody to give it back.
         try:
-            taken = await asyncio.shield(taking)
+            taken = await finished(self._shared.take(self._key, request_id, self._limit))
         except RedisError:
-            raise OverloadedError("Requests cannot be counted at the moment. Try again.") from None
+            raise OverloadedError(UNCOUNTED) from None
         except asyncio.CancelledError:
-            await asyncio.wait({taking})
             await asyncio.shield(self._shared.give_back(self._key, request_id))
             raise
         if not taken:

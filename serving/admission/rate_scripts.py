@@ -12,10 +12,20 @@ Loops are bounded: while a script runs, the server answers nobody else.
 
 from __future__ import annotations
 
+_ADD = """
+local function add(key, field, amount)
+  if amount ~= 0 then
+    redis.call('HINCRBY', key, field, string.format('%.0f', amount))
+  end
+end
+"""
+
 # ARGV: request, tokens, window in ms, limits of requests, tokens, month; -1: there is no such.
 # Answers: verdict, ms to wait (-1: in vain), requests and tokens of the minute, ms until all of
 # them have left it. Asked again for the same request, it takes the new amount in place of the old.
-RESERVE = """
+RESERVE = (
+    _ADD
+    + """
 local minute, amounts, month, leases = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local id, tokens, window = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local rpm, tpm, quota = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
@@ -24,11 +34,6 @@ local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 
 local function number(key, field)
   return tonumber(redis.call('HGET', key, field) or '0')
-end
-local function add(key, field, amount)
-  if amount ~= 0 then
-    redis.call('HINCRBY', key, field, string.format('%.0f', amount))
-  end
 end
 
 local past = redis.call('ZRANGEBYSCORE', minute, '-inf', now - window, 'LIMIT', 0, 1000)
@@ -95,15 +100,13 @@ redis.call('PEXPIRE', minute, window)
 redis.call('PEXPIRE', amounts, window)
 return answer('reserved', 0)
 """
+)
 
 # ARGV: request, tokens that it used. A second time, nothing happens.
-SETTLE = """
+SETTLE = (
+    _ADD
+    + """
 local amounts, month, id, used = KEYS[1], KEYS[2], ARGV[1], tonumber(ARGV[2])
-local function add(key, field, amount)
-  if amount ~= 0 then
-    redis.call('HINCRBY', key, field, string.format('%.0f', amount))
-  end
-end
 local known = redis.call('HGET', amounts, id)
 if known then
   redis.call('HSET', amounts, id, used)
@@ -117,6 +120,7 @@ if held then
 end
 return 1
 """
+)
 
 # ARGV: tokens that the ledger has of this month, when the month is over (s). The first one counts.
 BEGIN_MONTH = """

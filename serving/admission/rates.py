@@ -18,6 +18,8 @@ from redis.exceptions import RedisError
 
 from isolation.context import TenantContext, require_tenant
 from isolation.errors import RequestRefusedError
+from serving.admission.concurrency import UNCOUNTED, lease_key
+from serving.admission.finishing import finished
 from serving.admission.rate_scripts import BEGIN_MONTH, RESERVE, SETTLE
 from serving.admission.standing import Standing
 from serving.errors import (
@@ -68,17 +70,16 @@ class ValkeyRates:
 
     async def reserve(
         self, keys: Keys, ctx: TenantContext, request: str, tokens: int
-    ) -> tuple[bytes, int, int, int, int]:
-        """The script's answer."""
+    ) -> tuple[str, int, Standing]:
+        """The script's verdict, the ms to wait (-1: in vain), and how the tenant stands."""
         tier = ctx.tier
         limits = (tier.requests_per_minute, tier.tokens_per_minute, tier.tokens_per_month)
         numbers = [-1 if limit is None else limit for limit in limits]
-        answer = await self._reserve(
+        verdict, wait, requests, held, reset = await self._reserve(
             keys=[keys.minute, keys.amounts, keys.month, keys.leases],
             args=[request, tokens, self._window, *numbers],
         )
-        verdict, *others = answer
-        return (verdict, *others)
+        return verdict.decode(), wait, Standing(requests, held, reset / 1000)
 
     async def settle(self, keys: Keys, request: str, used: int) -> None:
         """Take back what was reserved above `used`."""
@@ -108,7 +109,7 @@ class Keys:
         own = f"bulkhead:{{{ctx.tenant_id}}}"
         self.minute, self.amounts = f"{own}:minute", f"{own}:tokens"
         self.month = f"{own}:month:{now:%Y-%m}"
-        self.leases = f"{own}:leases"
+        self.leases = lease_key(ctx)
 
 
 class TenantRates:
@@ -150,16 +151,11 @@ class ValkeyHold:
         if self._asked and tokens <= self._tokens:
             return
         self._asked = True
-        # Shielded: cancelled half-way, it could be reserved after it was settled.
-        reserving = asyncio.ensure_future(self._reserve(tokens))
+        # Cancelled half-way, it could be reserved after it was settled.
         try:
-            await asyncio.shield(reserving)
-        except asyncio.CancelledError:
-            await asyncio.wait({reserving})
-            reserving.exception()  # nobody else asks for it
-            raise
+            await finished(self._reserve(tokens))
         except RedisError:
-            raise OverloadedError("Requests cannot be counted at the moment. Try again.") from None
+            raise OverloadedError(UNCOUNTED) from None
         self._tokens = tokens
 
     async def settle(self, used: int) -> None:
@@ -182,10 +178,9 @@ class ValkeyHold:
             raise self._refusal(verdict, wait, tokens)
 
     async def _asked_for(self, tokens: int) -> tuple[str, int]:
-        answer = await self._shared.reserve(self._keys, self._ctx, self._request_id, tokens)
-        verdict, wait, requests, held, reset = answer
-        self.standing = Standing(requests, held, reset / 1000)
-        return verdict.decode(), wait
+        asked = self._shared.reserve(self._keys, self._ctx, self._request_id, tokens)
+        verdict, wait, self.standing = await asked
+        return verdict, wait
 
     def _refusal(self, verdict: str, wait: int, tokens: int) -> RequestRefusedError:
         assert self.standing is not None
@@ -199,4 +194,4 @@ class ValkeyHold:
             return RequestRateError(headers)
         if verdict == "tokens":
             return TokenRateError(tokens, headers)
-        return OverloadedError("Requests cannot be counted at the moment. Try again.")
+        return OverloadedError(UNCOUNTED)

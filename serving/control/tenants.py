@@ -14,7 +14,7 @@ from isolation.access import checked_groups
 from isolation.context import OperatorContext, require_operator
 from isolation.errors import TenantSuspendedError
 from isolation.keys import IssuedKey, issue_key
-from isolation.policy import Limits, tier, with_limits
+from isolation.policy import Limits, limits_of, tier, with_limits
 from isolation.tenant_id import TenantId
 from serving.control.database import Database, utc_now
 from serving.control.errors import KeyNotFoundError, TenantExistsError, TenantNotFoundError
@@ -223,10 +223,5 @@ async def require_existing(session: AsyncSession, tenant: TenantId) -> TenantRow
 
 
 def _seen(row: TenantRow) -> Tenant:
-    own = with_limits(tier(row.tier), row.limits)
-    limits = Limits(
-        requests_per_minute=own.requests_per_minute,
-        tokens_per_minute=own.tokens_per_minute,
-        tokens_per_month=own.tokens_per_month,
-    )
+    limits = limits_of(with_limits(tier(row.tier), row.limits))
     return Tenant(TenantId(row.id), row.tier, row.state, limits)

@@ -58,12 +58,7 @@ def test_tenants_keys_and_documents_by_command(platform: Gateway, tmp_path: Path
     assert key.startswith("bk_")
     assert key not in issued.stderr
     assert platform.forked("key", "revoke", key.split("_")[1]).returncode == 0
-    limited = platform.forked("tenant", "limit", "acme", "--requests-per-minute", "7")
-    assert "acme: requests per minute: 7\n" in limited.stdout
-    for wrong in ([], ["--tokens-per-month", "many"], ["--reset", "--tokens-per-month", "9"]):
-        assert platform.forked("tenant", "limit", "acme", *wrong).returncode == 2
-    reset = platform.forked("tenant", "limit", "acme", "--reset")
-    assert "acme: requests per minute: 3,000\n" in reset.stdout
+    _limits_are_set_and_reset(platform)
     assert platform.forked("tenant", "suspend", "acme").returncode == 0
     refused = platform.forked("ingest", "acme", str(folder))
     assert refused.returncode == 1
@@ -84,6 +79,15 @@ def test_tenants_keys_and_documents_by_command(platform: Gateway, tmp_path: Path
     assert "acme" not in platform.forked("tenant", "list").stdout
     assert "tenant_exists" in platform.forked("tenant", "add", "acme").stderr
     assert "tenant_not_found" in platform.forked("tenant", "delete", "acme", "--yes").stderr
+
+
+def _limits_are_set_and_reset(platform: Gateway) -> None:
+    limited = platform.forked("tenant", "limit", "acme", "--requests-per-minute", "7")
+    assert "acme: requests per minute: 7\n" in limited.stdout
+    for wrong in ([], ["--tokens-per-month", "many"], ["--reset", "--tokens-per-month", "9"]):
+        assert platform.forked("tenant", "limit", "acme", *wrong).returncode == 2
+    reset = platform.forked("tenant", "limit", "acme", "--reset")
+    assert "acme: requests per minute: 3,000\n" in reset.stdout
 
 
 def test_a_tenant_is_exported_and_restored_by_command(platform: Gateway, tmp_path: Path) -> None:

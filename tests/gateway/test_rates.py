@@ -33,6 +33,7 @@ async def _nothing(ctx: TenantContext, since: datetime) -> int:
 
 @pytest.fixture
 async def valkey(tmp_path: Path) -> AsyncGenerator[Redis, None]:
+    """The counters' server."""
     async with running_valkey(tmp_path) as redis:
         yield redis
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from fastapi import APIRouter
 
-from isolation.policy import LIMITS
+from isolation.policy import limits_of
 from serving.gateway.dependencies import Parts, Tenant
 from serving.metering.months import month_begin
 
@@ -24,5 +24,4 @@ async def usage(ctx: Tenant, parts: Parts, since: datetime | None = None) -> dic
     if parts.adapters is not None:
         resident = await parts.adapters.residency.of(ctx).byte_seconds(begin)
         totals["adapter_byte_seconds"] = resident
-    limits = {name: getattr(ctx.tier, name) for name in LIMITS}
-    return {"object": "usage", "since": begin.isoformat(), **totals, "limits": limits}
+    return {"object": "usage", "since": begin.isoformat(), **totals, "limits": limits_of(ctx.tier)}
