@@ -1,4 +1,4 @@
-"""Calls to the counters' server are not left half-way: what they did has to be undone after them."""
+"""Calls to the counters' server are not left half-way: what they did has to be undone later."""
 
 from __future__ import annotations
 
